@@ -4,6 +4,7 @@ One function for each operator of the dialect, with the operator's attribute nam
 Everything here is independent of the compiler, so that the two can be compared. See README.md.
 """
 
+from . import compositions
 from .attention import attention, concat_kv_attention, sparse_attention
 from .attributes import Bisect, BlockScore, Halley, SoftCap, Softmax, Sort, TopK
 from .blocks import block_logits, block_softmax, chunk_summarize, pool_scores
@@ -16,9 +17,9 @@ from .rotary import rms_norm, rope
 from .select import select_topk
 
 __all__ = [
-    "Bisect", "BlockScore", "Causal", "CompleteBlocks", "Full", "FullCache", "HeadTable", "Halley", "KVCache",
+    "Bisect", "BlockScore", "Causal", "CompleteBlocks", "Full", "FullCache", "Halley", "HeadTable", "KVCache",
     "RingCache", "SoftCap", "Softmax", "Sort", "TopK", "Window", "attention", "block_logits", "block_softmax",
-    "chunk_summarize", "concat_kv_attention", "entmax", "entmax_route", "gated_combine", "hard_concrete_gate",
-    "index_to_mask", "kv_bridge", "kv_share", "lse_merge", "mask_to_index", "pack_bits", "pool_scores",
-    "rms_norm", "rope", "select_topk", "sigmoid", "sparse_attention", "union_tile", "unpack_bits",
+    "chunk_summarize", "compositions", "concat_kv_attention", "entmax", "entmax_route", "gated_combine",
+    "hard_concrete_gate", "index_to_mask", "kv_bridge", "kv_share", "lse_merge", "mask_to_index", "pack_bits",
+    "pool_scores", "rms_norm", "rope", "select_topk", "sigmoid", "sparse_attention", "union_tile", "unpack_bits",
 ]
