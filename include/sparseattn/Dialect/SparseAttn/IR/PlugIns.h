@@ -1,0 +1,36 @@
+//===- PlugIns.h - values that the plug-in interfaces exchange -------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_DIALECT_SPARSEATTN_IR_PLUGINS_H
+#define SPARSEATTN_DIALECT_SPARSEATTN_IR_PLUGINS_H
+
+#include "mlir/IR/Value.h"
+
+namespace sparseattn {
+
+/// Half-open range of key indices, `index` values.
+struct KeyRange {
+  mlir::Value begin;
+  mlir::Value end;
+};
+
+/// Running state of a row's normaliser, f32 scalars or vectors.
+struct NormalizerState {
+  mlir::Value max;
+  mlir::Value sum;
+};
+
+/// What a row's normaliser leaves behind.
+struct NormalizerResult {
+  /// Multiplies the accumulated output; 0 for a row without keys.
+  mlir::Value factor;
+  /// Natural-log sum of exponentials; -inf for a row without keys.
+  mlir::Value lse;
+};
+
+} // namespace sparseattn
+
+#endif // SPARSEATTN_DIALECT_SPARSEATTN_IR_PLUGINS_H

@@ -1,0 +1,36 @@
+//===- SparseAttn.h - the sparseattn dialect (level L0) --------------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_DIALECT_SPARSEATTN_IR_SPARSEATTN_H
+#define SPARSEATTN_DIALECT_SPARSEATTN_IR_SPARSEATTN_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "sparseattn/Dialect/SparseAttn/IR/PlugIns.h"
+
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnDialect.h.inc"
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnEnums.h.inc"
+
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnAttrInterfaces.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnAttrs.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnTypes.h.inc"
+
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOpInterfaces.h.inc"
+
+#define GET_OP_CLASSES
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOps.h.inc"
+
+#endif // SPARSEATTN_DIALECT_SPARSEATTN_IR_SPARSEATTN_H

@@ -1,0 +1,347 @@
+//===- SparseAttnAttrs.cpp - the plug-in attributes ------------------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace sparseattn;
+
+//===----------------------------------------------------------------------===//
+// Key patterns
+//===----------------------------------------------------------------------===//
+
+static Value buildIndex(OpBuilder &b, Location loc, int64_t value) {
+  return arith::ConstantIndexOp::create(b, loc, value);
+}
+
+static Value buildPlusOne(OpBuilder &b, Location loc, Value value) {
+  return arith::AddIOp::create(b, loc, value, buildIndex(b, loc, 1));
+}
+
+KeyRange FullAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
+                                 Value numKeys, Value kvHead) const {
+  return {buildIndex(b, loc, 0), numKeys};
+}
+std::optional<int64_t> FullAttr::getMaxVisibleKeys(int64_t) const {
+  return std::nullopt;
+}
+bool FullAttr::isCausal(int64_t) const { return false; }
+
+KeyRange CausalAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
+                                   Value numKeys, Value kvHead) const {
+  return {buildIndex(b, loc, 0), buildPlusOne(b, loc, pos)};
+}
+std::optional<int64_t> CausalAttr::getMaxVisibleKeys(int64_t) const {
+  return std::nullopt;
+}
+bool CausalAttr::isCausal(int64_t) const { return true; }
+
+LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t size) {
+  if (size < 1)
+    return emitError() << "(A1) expected a window of at least 1 key, the query's own; found "
+                       << size;
+  return success();
+}
+KeyRange WindowAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
+                                   Value numKeys, Value kvHead) const {
+  Value end = buildPlusOne(b, loc, pos);
+  return {arith::SubIOp::create(b, loc, end, buildIndex(b, loc, getSize())), end};
+}
+std::optional<int64_t> WindowAttr::getMaxVisibleKeys(int64_t) const {
+  return getSize();
+}
+bool WindowAttr::isCausal(int64_t) const { return true; }
+
+LogicalResult
+CompleteBlocksAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                           int64_t block, int64_t stride) {
+  if (block < 1 || stride < 1)
+    return emitError() << "(A2) expected block and stride of at least 1, found block = "
+                       << block << ", stride = " << stride;
+  return success();
+}
+KeyRange CompleteBlocksAttr::buildKeyRange(OpBuilder &b, Location loc,
+                                           Value pos, Value numKeys,
+                                           Value kvHead) const {
+  // c*stride + block - 1 <= p  <=>  c < floor((p + 1 - block) / stride) + 1.
+  Value last = arith::SubIOp::create(b, loc, buildPlusOne(b, loc, pos),
+                                     buildIndex(b, loc, getBlock()));
+  Value quotient = arith::FloorDivSIOp::create(b, loc, last,
+                                               buildIndex(b, loc, getStride()));
+  return {buildIndex(b, loc, 0), buildPlusOne(b, loc, quotient)};
+}
+std::optional<int64_t> CompleteBlocksAttr::getMaxVisibleKeys(int64_t) const {
+  return std::nullopt;
+}
+bool CompleteBlocksAttr::isCausal(int64_t) const { return true; }
+bool CompleteBlocksAttr::isTokenAligned() const { return false; }
+
+LogicalResult HeadTableAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                    ArrayRef<Attribute> heads) {
+  if (heads.empty())
+    return emitError() << "(A3) expected at least one entry";
+  for (auto [i, head] : llvm::enumerate(heads))
+    if (!isa<KeyPatternAttrInterface>(head) || isa<HeadTableAttr>(head))
+      return emitError() << "(A3) expected entry #" << i
+                         << " to be a key pattern other than head_table, found "
+                         << head;
+  return success();
+}
+static KeyPatternAttrInterface getHead(HeadTableAttr table, int64_t kvHead) {
+  ArrayRef<Attribute> heads = table.getHeads();
+  return cast<KeyPatternAttrInterface>(
+      heads[std::min<size_t>(kvHead, heads.size() - 1)]);
+}
+KeyRange HeadTableAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
+                                      Value numKeys, Value kvHead) const {
+  KeyRange range = getHead(*this, 0).buildKeyRange(b, loc, pos, numKeys, kvHead);
+  for (int64_t i = 1, e = getHeads().size(); i < e; ++i) {
+    KeyRange other = getHead(*this, i).buildKeyRange(b, loc, pos, numKeys, kvHead);
+    Value isOther = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                                          kvHead, buildIndex(b, loc, i));
+    range.begin = arith::SelectOp::create(b, loc, isOther, other.begin, range.begin);
+    range.end = arith::SelectOp::create(b, loc, isOther, other.end, range.end);
+  }
+  return range;
+}
+std::optional<int64_t> HeadTableAttr::getMaxVisibleKeys(int64_t kvHead) const {
+  return getHead(*this, kvHead).getMaxVisibleKeys(kvHead);
+}
+bool HeadTableAttr::isCausal(int64_t kvHead) const {
+  return getHead(*this, kvHead).isCausal(kvHead);
+}
+bool HeadTableAttr::isTokenAligned() const {
+  return getHead(*this, 0).isTokenAligned();
+}
+LogicalResult
+HeadTableAttr::verifyUse(function_ref<InFlightDiagnostic()> emitError,
+                         int64_t kvHeads) const {
+  if (!ShapedType::isDynamic(kvHeads) &&
+      kvHeads != static_cast<int64_t>(getHeads().size()))
+    return emitError() << "expected one head_table entry for each of the "
+                       << kvHeads << " KV heads, found " << getHeads().size();
+  for (Attribute head : getHeads())
+    if (cast<KeyPatternAttrInterface>(head).isTokenAligned() != isTokenAligned())
+      return emitError() << "expected head_table entries that all count tokens "
+                            "or all count block summaries, found "
+                         << Attribute(*this);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Score modification
+//===----------------------------------------------------------------------===//
+
+Attribute SoftcapAttr::parse(AsmParser &parser, Type) {
+  double cap;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseFloat(cap) || parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(),
+                    APFloat(cap));
+}
+void SoftcapAttr::print(AsmPrinter &printer) const {
+  printer << '<';
+  printer.printFloat(getCap());
+  printer << '>';
+}
+LogicalResult SoftcapAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  APFloat cap) {
+  if (!cap.isFinite() || cap.isNegative() || cap.isZero())
+    return emitError() << "(A4) expected a finite positive cap, found " << cap.convertToDouble();
+  return success();
+}
+
+/// A constant of the f32 scalar or vector type of `like`.
+static Value buildFloatLike(OpBuilder &b, Location loc, Type like, double value) {
+  TypedAttr scalar = b.getF32FloatAttr(value);
+  if (auto vector = dyn_cast<VectorType>(like))
+    return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(vector, Attribute(scalar)));
+  return arith::ConstantOp::create(b, loc, scalar);
+}
+
+Value SoftcapAttr::buildScore(OpBuilder &b, Location loc, Value score) const {
+  Value cap = buildFloatLike(b, loc, score.getType(), getCap().convertToDouble());
+  Value inner = arith::DivFOp::create(b, loc, score, cap);
+  return arith::MulFOp::create(b, loc, cap, math::TanhOp::create(b, loc, inner));
+}
+
+//===----------------------------------------------------------------------===//
+// Softmax
+//===----------------------------------------------------------------------===//
+
+/// Finite, so that `-inf - max` is -inf and its exponential 0, never NaN.
+static constexpr double kInitialMax = -1073741824.0; // -2^30
+
+NormalizerState SoftmaxAttr::buildInit(OpBuilder &b, Location loc, Value sink) const {
+  Type type = sink ? sink.getType() : b.getF32Type();
+  Value initialMax = buildFloatLike(b, loc, type, kInitialMax);
+  if (!sink)
+    return {initialMax, buildFloatLike(b, loc, type, 0.0)};
+  Value max = arith::MaximumFOp::create(b, loc, sink, initialMax);
+  return {max, math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, sink, max))};
+}
+
+Value SoftmaxAttr::buildAdmit(OpBuilder &b, Location loc, NormalizerState &state,
+                              Value tileMax) const {
+  Value max = arith::MaximumFOp::create(b, loc, state.max, tileMax);
+  Value factor = math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, state.max, max));
+  state = {max, arith::MulFOp::create(b, loc, state.sum, factor)};
+  return factor;
+}
+
+Value SoftmaxAttr::buildWeight(OpBuilder &b, Location loc, NormalizerState state,
+                               Value score) const {
+  return math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, score, state.max));
+}
+
+void SoftmaxAttr::buildAccumulate(OpBuilder &b, Location loc, NormalizerState &state,
+                                  Value weightSum) const {
+  state.sum = arith::AddFOp::create(b, loc, state.sum, weightSum);
+}
+
+NormalizerResult SoftmaxAttr::buildFinish(OpBuilder &b, Location loc,
+                                          NormalizerState state) const {
+  Type type = state.sum.getType();
+  Value zero = buildFloatLike(b, loc, type, 0.0);
+  Value one = buildFloatLike(b, loc, type, 1.0);
+  Value hasKeys = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, state.sum, zero);
+  Value factor = arith::SelectOp::create(
+      b, loc, hasKeys, arith::DivFOp::create(b, loc, one, state.sum), zero);
+  Value lse = arith::AddFOp::create(b, loc, state.max, math::LogOp::create(b, loc, state.sum));
+  Value minusInf = buildFloatLike(b, loc, type, -std::numeric_limits<double>::infinity());
+  return {factor, arith::SelectOp::create(b, loc, hasKeys, lse, minusInf)};
+}
+
+//===----------------------------------------------------------------------===//
+// Block score
+//===----------------------------------------------------------------------===//
+
+LogicalResult BlockScoreAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                     int64_t block, ScoreKind, GroupReduce,
+                                     BlockOrigin) {
+  if (block < 1)
+    return emitError() << "(A5) expected a block of at least 1 key, found " << block;
+  return success();
+}
+
+Value BlockScoreAttr::buildElement(OpBuilder &b, Location loc, Value score,
+                                   Value lse) const {
+  if (getKind() == ScoreKind::LogitMax)
+    return score;
+  Value logProb = arith::SubFOp::create(b, loc, score, lse);
+  if (getKind() == ScoreKind::LogProbMax)
+    return logProb;
+  return math::ExpOp::create(b, loc, logProb);
+}
+
+double BlockScoreAttr::getInvisible() const {
+  return getKind() == ScoreKind::ProbMax ? 0.0 : -std::numeric_limits<double>::infinity();
+}
+
+//===----------------------------------------------------------------------===//
+// Selection, solvers, branches, summaries
+//===----------------------------------------------------------------------===//
+
+LogicalResult TopKAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                               int64_t k, int64_t block, int64_t forceFirst,
+                               int64_t forceLocal, bool countForced) {
+  if (k < 1 || block < 1 || forceFirst < 0 || forceLocal < 0)
+    return emitError() << "(A6) expected k, block >= 1 and force_first, force_local >= 0; found k = "
+                       << k << ", block = " << block << ", force_first = " << forceFirst
+                       << ", force_local = " << forceLocal;
+  if (countForced && forceFirst + forceLocal > k)
+    return emitError() << "(A6) forced columns count in k, but force_first + force_local = "
+                       << forceFirst + forceLocal << " exceeds k = " << k
+                       << "; raise k or set count_forced = false";
+  return success();
+}
+
+static LogicalResult verifyIterations(function_ref<InFlightDiagnostic()> emitError,
+                                      StringRef label, int64_t iterations, int64_t most) {
+  if (iterations < 1 || iterations > most)
+    return emitError() << "(" << label << ") expected 1 to " << most
+                       << " iterations, found " << iterations;
+  return success();
+}
+LogicalResult HalleyAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t iterations) {
+  return verifyIterations(emitError, "A7", iterations, 64);
+}
+LogicalResult BisectAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t iterations) {
+  return verifyIterations(emitError, "A8", iterations, 256);
+}
+
+LogicalResult BranchAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 Attribute keys, SelectionFormatAttr selection,
+                                 int64_t block, BlockOrigin, bool) {
+  if (!isa<KeyPatternAttrInterface>(keys))
+    return emitError() << "(A9) expected keys to be a key pattern, found " << keys;
+  if (block < 1)
+    return emitError() << "(A9) expected a block of at least 1 key, found " << block;
+  return success();
+}
+
+LogicalResult SummaryAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t block, int64_t stride, SummaryMode mode, bool) {
+  if (block < 1 || stride < 1)
+    return emitError() << "(A10) expected block and stride of at least 1, found block = "
+                       << block << ", stride = " << stride;
+  if (mode != SummaryMode::Mean && mode != SummaryMode::LearnedQuery)
+    return emitError() << "(A10) expected mode mean or learned_query, found "
+                       << stringifySummaryMode(mode);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Cache kinds
+//===----------------------------------------------------------------------===//
+
+int64_t FullCacheAttr::getSlotsAt(int64_t, int64_t length) const { return length; }
+std::optional<int64_t> FullCacheAttr::getRing(int64_t) const { return std::nullopt; }
+
+LogicalResult RingAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t slots) {
+  if (slots < 1)
+    return emitError() << "(A11) expected at least 1 slot, found " << slots;
+  return success();
+}
+int64_t RingAttr::getSlotsAt(int64_t, int64_t length) const {
+  return std::min(getSlots(), length);
+}
+std::optional<int64_t> RingAttr::getRing(int64_t) const { return getSlots(); }
+
+LogicalResult HeadCachesAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                     ArrayRef<Attribute> heads) {
+  if (heads.empty())
+    return emitError() << "(A12) expected at least one entry";
+  for (auto [i, head] : llvm::enumerate(heads))
+    if (!isa<FullCacheAttr, RingAttr>(head))
+      return emitError() << "(A12) expected entry #" << i << " to be full_cache or ring, found "
+                         << head;
+  return success();
+}
+static CacheKindAttrInterface getHead(HeadCachesAttr caches, int64_t kvHead) {
+  ArrayRef<Attribute> heads = caches.getHeads();
+  return cast<CacheKindAttrInterface>(
+      heads[std::min<size_t>(kvHead, heads.size() - 1)]);
+}
+int64_t HeadCachesAttr::getSlotsAt(int64_t kvHead, int64_t length) const {
+  return getHead(*this, kvHead).getSlotsAt(kvHead, length);
+}
+std::optional<int64_t> HeadCachesAttr::getRing(int64_t kvHead) const {
+  return getHead(*this, kvHead).getRing(kvHead);
+}
+LogicalResult HeadCachesAttr::verifyKind(function_ref<InFlightDiagnostic()> emitError,
+                                         int64_t kvHeads) const {
+  if (kvHeads != static_cast<int64_t>(getHeads().size()))
+    return emitError() << "(T3) expected one head_caches entry for each of the "
+                       << kvHeads << " KV heads, found " << getHeads().size();
+  return success();
+}

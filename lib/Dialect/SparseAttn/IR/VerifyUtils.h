@@ -1,0 +1,95 @@
+//===- VerifyUtils.h - numbered constraints --------------------------------===//
+//
+// Part of the sparseattn project.
+//
+// Verifiers cite the constraint numbers of the op descriptions. The checks that
+// several ops share take the number from the caller.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_LIB_DIALECT_SPARSEATTN_IR_VERIFYUTILS_H
+#define SPARSEATTN_LIB_DIALECT_SPARSEATTN_IR_VERIFYUTILS_H
+
+#include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/APFloat.h"
+
+namespace sparseattn {
+
+/// Largest head dimension the project compiles for.
+inline constexpr int64_t kMaxHeadDim = 1024;
+
+inline mlir::RankedTensorType getTensorType(mlir::Value value) {
+  return llvm::cast<mlir::RankedTensorType>(value.getType());
+}
+
+/// True when two sizes are equal or one of them is dynamic.
+inline bool dimsAgree(int64_t a, int64_t b) {
+  return mlir::ShapedType::isDynamic(a) || mlir::ShapedType::isDynamic(b) || a == b;
+}
+
+/// `a`, unless it is dynamic and `b` is not.
+inline int64_t mergeDims(int64_t a, int64_t b) {
+  return mlir::ShapedType::isDynamic(a) ? b : a;
+}
+
+/// Starts the error of constraint `C<number>`.
+mlir::InFlightDiagnostic emitConstraint(mlir::Operation *op, unsigned number);
+
+/// A shape as it is written in tensor types, `?` for dynamic sizes.
+std::string formatShape(llvm::ArrayRef<int64_t> shape);
+
+/// Checks that `value` (called `name`) has a shape compatible with `expected`.
+llvm::LogicalResult verifyShape(mlir::Operation *op, unsigned number, llvm::StringRef name,
+                                mlir::Value value, llvm::ArrayRef<int64_t> expected);
+
+/// Checks that `value` has the rank of `layout`.
+llvm::LogicalResult verifyLayoutRank(mlir::Operation *op, unsigned number, llvm::StringRef name,
+                                     mlir::Value value, Layout layout);
+
+/// Checks that layout is not `thd`.
+llvm::LogicalResult verifyNotPacked(mlir::Operation *op, unsigned number, Layout layout);
+
+/// Checks that all values have the element type of the first.
+llvm::LogicalResult verifySameElementType(mlir::Operation *op, unsigned number, mlir::ValueRange values);
+
+/// Checks that `queryHeads` is a multiple of `kvHeads`.
+llvm::LogicalResult verifyHeadGroups(mlir::Operation *op, unsigned number, int64_t queryHeads, int64_t kvHeads);
+
+/// Checks that a head dimension lies in [1, kMaxHeadDim].
+llvm::LogicalResult verifyHeadDim(mlir::Operation *op, unsigned number, llvm::StringRef name, int64_t dim);
+
+/// Checks that `value` is finite.
+llvm::LogicalResult verifyFinite(mlir::Operation *op, unsigned number, llvm::StringRef name,
+                                 const std::optional<llvm::APFloat> &value);
+
+/// Checks that an integer attribute is at least `least`.
+llvm::LogicalResult verifyAtLeast(mlir::Operation *op, unsigned number, llvm::StringRef name,
+                                  int64_t value, int64_t least);
+
+/// Checks results against the op's own type inference.
+llvm::LogicalResult verifyInferredResults(mlir::Operation *op, unsigned number);
+
+/// Checks `layer` and `kv_source`.
+llvm::LogicalResult verifyLayer(mlir::Operation *op, unsigned number, std::optional<int64_t> layer,
+                                std::optional<int64_t> kvSource);
+
+/// Checks that a key pattern fits the op.
+llvm::LogicalResult verifyPattern(mlir::Operation *op, unsigned number, KeyPatternAttrInterface pattern,
+                                  int64_t kvHeads);
+
+/// Numbers of the constraints on alpha, solver and sigma.
+struct EntmaxConstraints {
+  unsigned alpha, solver, sigma;
+};
+
+/// Checks the attributes of an entmax routing.
+llvm::LogicalResult verifyEntmax(mlir::Operation *op, EntmaxConstraints numbers, const llvm::APFloat &alpha,
+                                 mlir::Attribute solver, const llvm::APFloat &sigma);
+
+/// `scale` or 1/sqrt(dim).
+double scaleOrDefault(const std::optional<llvm::APFloat> &scale, int64_t dim);
+
+} // namespace sparseattn
+
+#endif // SPARSEATTN_LIB_DIALECT_SPARSEATTN_IR_VERIFYUTILS_H

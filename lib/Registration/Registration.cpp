@@ -1,0 +1,14 @@
+//===- Registration.cpp ----------------------------------------------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparseattn/Registration.h"
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+
+void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
+  registry.insert<SparseAttnDialect>();
+}
+
+void sparseattn::registerPasses() {}
