@@ -1,0 +1,39 @@
+# The Python that runs lit and the Python tests, and sparseattn_add_pytest.
+
+set(SPARSEATTN_PYTHON_EXECUTABLE "" CACHE FILEPATH
+  "Python with the packages of python/requirements-test.txt; empty: the build folder's venv, else python3")
+if(SPARSEATTN_PYTHON_EXECUTABLE)
+  set(SPARSEATTN_PYTHON ${SPARSEATTN_PYTHON_EXECUTABLE})
+elseif(EXISTS ${PROJECT_BINARY_DIR}/venv/bin/python)
+  set(SPARSEATTN_PYTHON ${PROJECT_BINARY_DIR}/venv/bin/python)
+else()
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  set(SPARSEATTN_PYTHON ${Python3_EXECUTABLE})
+endif()
+execute_process(COMMAND ${SPARSEATTN_PYTHON} -c "import hypothesis, ml_dtypes, numpy, pytest"
+  RESULT_VARIABLE result ERROR_VARIABLE error)
+if(NOT result EQUAL 0)
+  string(REGEX REPLACE "^.*\n([^\n]+)\n?$" "\\1" error "${error}")
+  message(WARNING "${SPARSEATTN_PYTHON} cannot run the Python tests (${error}), so they will fail: "
+    "run tools/check once, which makes ${PROJECT_BINARY_DIR}/venv, or set SPARSEATTN_PYTHON_EXECUTABLE")
+endif()
+
+# What the Python package needs in order to find this build.
+set(SPARSEATTN_PYTHON_ENVIRONMENT
+  "PYTHONPATH=${PROJECT_SOURCE_DIR}/python"
+  "PYTHONDONTWRITEBYTECODE=1"
+  "SPARSEATTN_LIBRARY=${PROJECT_BINARY_DIR}/lib/libSparseAttn.so"
+  "SPARSEATTN_TOOLS=${PROJECT_BINARY_DIR}/bin")
+
+# sparseattn_add_pytest(<folder below test/>): one ctest entry that runs the folder's own test_*.py.
+function(sparseattn_add_pytest folder)
+  string(REPLACE "/" "-" name "pytest-${folder}")
+  string(REPLACE "pytest-python" "pytest" name ${name})
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/test_*.py)
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name})
+  add_test(NAME ${name}
+    COMMAND ${SPARSEATTN_PYTHON} -m pytest -q -p no:cacheprovider
+      --rootdir=${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${files}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name})
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${SPARSEATTN_PYTHON_ENVIRONMENT}")
+endfunction()

@@ -1,0 +1,46 @@
+# The lit suite. Substitutions: the project's tools by name, FileCheck, not, mlir-opt and mlir-translate
+# of the MLIR the project was built with (%mlir_opt, %mlir_translate), %plugin, %python, %ptxas.
+# Features: hopper (a Hopper GPU may be used), ptxas.
+
+import os
+
+import lit.formats
+from lit.llvm import llvm_config
+from lit.llvm.subst import ToolSubst
+
+config.name = "sparseattn"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+# Input files and tests of other kinds.
+config.excludes = ["Inputs", "fixtures", "fuzz", "python", "unit"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.sparseattn_binary_dir, "test")
+
+tools_dir = os.path.join(config.sparseattn_binary_dir, "bin")
+llvm_config.with_environment("PATH", [config.llvm_tools_dir, tools_dir], append_path=True)
+for setting in config.python_environment.split(";"):
+    llvm_config.with_environment(*setting.split("=", 1))
+llvm_config.with_system_environment(["ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_PRELOAD"])
+
+plugin = os.path.join(config.sparseattn_binary_dir, "lib", "SparseAttnPlugin" + config.module_suffix)
+llvm_config.add_tool_substitutions(
+    [
+        "FileCheck",
+        "not",
+        "split-file",
+        "sparseattn-opt",
+        ToolSubst("sparseattn-compile", unresolved="ignore"),
+        ToolSubst("sparseattn-lsp-server", unresolved="ignore"),
+        ToolSubst("%mlir_opt", os.path.join(config.llvm_tools_dir, "mlir-opt")),
+        ToolSubst("%mlir_translate", os.path.join(config.llvm_tools_dir, "mlir-translate")),
+        ToolSubst("%plugin", plugin),
+        ToolSubst("%python", config.python),
+    ],
+    [tools_dir, config.llvm_tools_dir],
+)
+
+if config.ptxas:
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", config.ptxas))
+if os.environ.get("SPARSEATTN_TEST_HOPPER") == "1":
+    config.available_features.add("hopper")
