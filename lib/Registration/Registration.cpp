@@ -6,9 +6,12 @@
 
 #include "sparseattn/Registration.h"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 
 void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
   registry.insert<SparseAttnDialect>();
 }
 
-void sparseattn::registerPasses() {}
+void sparseattn::registerPasses() {
+  registerSparseAttnTransformsPasses();
+}

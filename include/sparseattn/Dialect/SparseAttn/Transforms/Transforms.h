@@ -1,0 +1,35 @@
+//===- Transforms.h - what the passes do, callable on its own --------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
+#define SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
+
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+
+namespace sparseattn {
+
+/// Position of query 0 as an `index`: `offset` when it is there, otherwise
+/// `Nk - Nq` of `query` and `key` (specification 1.1). Ranks must fit `layout`.
+mlir::Value buildQueryOffset(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value offset,
+                             mlir::Value query, mlir::Value key, Layout layout);
+
+/// True for the operations that `decomposeFusedOp` rewrites: `attention` with
+/// `select`, `branched_attention`, `route`, `routed_attention`,
+/// `kv_cache.append` with `summarize`.
+bool isFusedOp(mlir::Operation *op);
+
+/// Builds the parts of a fused operation at the builder's insertion point and
+/// returns one value for each of its results, of the same type; `op` itself
+/// stays. Fails with an error on `op` when no parts express it, and without
+/// one when `op` is not fused. Nothing is built on failure.
+mlir::FailureOr<llvm::SmallVector<mlir::Value>> decomposeFusedOp(mlir::OpBuilder &builder, mlir::Operation *op);
+
+/// Decomposes every fused operation in or below `root`.
+llvm::LogicalResult decomposeFusedOps(mlir::Operation *root);
+
+} // namespace sparseattn
+
+#endif // SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
