@@ -81,11 +81,10 @@ def sparse_attention(query, key, value, selection, *, block, bias=None, sink=Non
     z = _logits(q, k, scale, score_mod, normalizer)
     visible = expand_heads(_visible(keys, rows, k.shape[1], k.shape[2]), q.shape[1])
 
-    # The block of key j, row by row, because the origin may differ; keys before the origin have none.
-    column = (np.arange(k.shape[2]) - rows.block_begin(origin)[..., None]) // block
-    inside = column >= 0
-    column = np.broadcast_to(np.maximum(column, 0)[:, None], z.shape)
-    visible = visible & inside[:, None] & np.take_along_axis(chosen, column, axis=-1)
+    # The block of key j, row by row, because the origin may differ. Keys before the origin are invisible anyway.
+    column = np.maximum(np.arange(k.shape[2]) - rows.block_begin(origin)[..., None], 0) // block
+    column = np.broadcast_to(column[:, None], z.shape)
+    visible = visible & np.take_along_axis(chosen, column, axis=-1)
     z = z + np.take_along_axis(block_bias, column, axis=-1)
     out, lse = _attend(np.where(visible, z, NEG_INF), v, sink)
     out = from_bhsd(out, layout)

@@ -14,7 +14,6 @@ from .blocks import block_logits, block_softmax, chunk_summarize, pool_scores
 from .cache import kv_bridge
 from .combine import gated_combine
 from .entmax import entmax_route
-from .layout import as_float
 from .patterns import Causal, CompleteBlocks, HeadTable, Window
 from .rotary import rope
 from .select import select_topk
@@ -150,10 +149,9 @@ def dsa(query, key, value, index_query, index_key, head_weight, *, k=2048):
 
 
 def _indexer(index_query, index_key, head_weight, offset, block, stride):
-    """sum_j w_tj relu(<q_tj, k_s>) with w scaled by Hi^-1/2 di^-1/2."""
-    heads, d = np.shape(index_query)[1], np.shape(index_query)[3]
-    return block_logits(index_query, index_key, head_weight=as_float(head_weight) * heads ** -0.5, scale=d ** -0.5,
-                        activation="relu", visibility="complete", block=block, stride=stride, q_offset=offset)
+    """sum_j w_tj relu(<q_tj, k_s>); the positive factors of §6.3 that leave the order alone are left out."""
+    return block_logits(index_query, index_key, head_weight=head_weight, scale=1.0, activation="relu",
+                        visibility="complete", block=block, stride=stride, q_offset=offset)
 
 
 def csa_compress(kv, gate, position, *, block=8, stride=4):

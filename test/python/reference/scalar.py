@@ -215,6 +215,17 @@ def entmax_by_search(z, alpha):
             high = middle
 
 
+def entmax_bisect(z, alpha, n):
+    """``n`` halvings of [max - 1, max - M^(1 - alpha)]; the low end is the threshold."""
+    x = [(alpha - 1) * a for a in z]
+    low, high = max(x) - 1, max(x) - len(x) ** (1 - alpha)
+    for _ in range(n):
+        middle = (low + high) / 2
+        enough = math.fsum((a - middle) ** (1 / (alpha - 1)) for a in x if a > middle) >= 1
+        low, high = (middle, high) if enough else (low, middle)
+    return [max(0.0, a - low) ** (1 / (alpha - 1)) for a in x]
+
+
 def entmax15_halley(z, n):
     x = [a / 2 for a in z]
     hi = max(x)

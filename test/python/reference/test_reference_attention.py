@@ -134,6 +134,31 @@ def test_packed_layout(pattern):
     np.testing.assert_allclose(lse, want_lse[0], **TOL)
 
 
+@pytest.mark.parametrize("layout", ["bhsd", "thd"])
+@pytest.mark.parametrize("origin", ["absolute", "range_begin"])
+def test_ranges_are_cut_to_what_exists(layout, origin):
+    # Ranges that begin before the first key or end after the last; packed, before or after the own document.
+    q, k, v = operands(16, nq=13, nk=17)
+    given = [(i - 3, i + 4 + i % 3) for i in range(13)]
+    if layout == "thd":
+        rows = scalar.packed_rows(CU_Q, CU_K)
+        positions, limits = [p for p, _ in rows], [r for _, r in rows]
+    else:
+        positions, limits = [i + 4 for i in range(13)], [(0, 17)] * 13
+    ranges = [[(max(a, c), min(b, d)) for (a, b), (c, d) in zip(given, limits)]]
+    if layout == "thd":
+        operand = [x[0].swapaxes(0, 1) for x in (q, k, v)]
+        extra = dict(layout="thd", cu_seqlens_q=CU_Q, cu_seqlens_k=CU_K, valid_range=np.array(given))
+    else:
+        operand, extra = [q, k, v], dict(valid_range=np.array([given]))
+    out, score = ref.attention(*operand, keys=ref.Full(), block_score=ref.BlockScore(3, origin=origin), **extra)
+    want, lse, logits = scalar_attention(q, k, v, ("full",), lambda i: positions[i], ranges=ranges)
+    begin = (lambda b, i: ranges[b][i][0]) if origin == "range_begin" else (lambda b, i: 0)
+    want_score = scalar_scores(logits, lse, q.shape[:3], 2, 6, 3, "prob_max", "max", begin)
+    np.testing.assert_allclose(out, want[0].swapaxes(0, 1) if layout == "thd" else want, **TOL)
+    np.testing.assert_allclose(score, want_score[0] if layout == "thd" else want_score, **TOL)
+
+
 def test_bshd_layout_is_a_transposition():
     q, k, v = operands(9, batch=2, nq=4)
     out, lse = ref.attention(q, k, v, keys=ref.Causal(), return_lse=True)

@@ -50,6 +50,27 @@ def test_halley_does_exactly_these_steps(n, m, spread):
     np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("n", range(7))
+@pytest.mark.parametrize("levels", [
+    [(0.0, 8), (-0.4995, 100)],                                     # a step the wrong way: back to the middle
+    [(0.0, 1), (-0.6644, 1), (-0.6999, 74), (-0.9191, 699)],        # the middle of a bracket lowered by f < 0
+    [(0.0, 1), (-0.961, 2), (-0.888, 758), (-0.7633, 34)],          # both, one after the other
+])
+def test_halley_steps_that_leave_the_bracket(levels, n):
+    z = np.concatenate([np.full(count, 2 * x) for x, count in levels])
+    np.testing.assert_allclose(ref.entmax(z, solver=ref.Halley(n)), scalar.entmax15_halley(z.tolist(), n), rtol=1e-7,
+                               atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 20])
+@pytest.mark.parametrize("alpha", [1.1, 1.25, 1.5, 2])
+@pytest.mark.parametrize("m", [1, 2, 9])
+def test_bisection_does_exactly_these_halvings(n, alpha, m):
+    z = 2 * np.random.default_rng(m).normal(size=(10, m))
+    want = [scalar.entmax_bisect(row, alpha, n) for row in z.tolist()]
+    np.testing.assert_allclose(ref.entmax(z, alpha=alpha, solver=ref.Bisect(n)), want, rtol=1e-9, atol=1e-12)
+
+
 def test_three_halley_steps_are_wrong_for_flat_scores_and_five_are_right():
     # The table of specification §4.1: logits of standard deviation 0.1, 2048 chunks.
     z = 0.1 * np.random.default_rng(0).normal(size=(64, 2048))
