@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparseattn/Registration.h"
+#include "sparseattn/Conversion/Passes.h"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 
@@ -13,5 +14,6 @@ void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
 }
 
 void sparseattn::registerPasses() {
+  registerSparseAttnConversionPasses();
   registerSparseAttnTransformsPasses();
 }

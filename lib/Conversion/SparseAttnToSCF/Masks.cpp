@@ -1,0 +1,3 @@
+#include "LoweringUtils.h"
+#include "Patterns.h"
+void sparseattn::populateMaskPatterns(mlir::RewritePatternSet &patterns) {}
