@@ -218,6 +218,13 @@ Value LoopBuilder::sumLanes(Value vector) {
   return vector::ExtractOp::create(b, loc, vector, ArrayRef<int64_t>{0});
 }
 
+Value LoopBuilder::maxLanes(Value vector) {
+  return vector::ReductionOp::create(b, loc, vector::CombiningKind::MAXIMUMF, vector);
+}
+Value LoopBuilder::laneIndices(int64_t lanes) {
+  return vector::StepOp::create(b, loc, VectorType::get(lanes, b.getIndexType()));
+}
+
 //===----------------------------------------------------------------------===//
 // Control
 //===----------------------------------------------------------------------===//

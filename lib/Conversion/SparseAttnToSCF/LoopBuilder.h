@@ -99,6 +99,10 @@ public:
   Value splat(Value scalar, int64_t lanes);
   /// Sum of the lanes.
   Value sumLanes(Value vector);
+  /// Largest lane.
+  Value maxLanes(Value vector);
+  /// 0, 1, 2, ... as `index` lanes.
+  Value laneIndices(int64_t lanes);
 
   //===--- Control --------------------------------------------------------------===//
   void forRange(Value begin, Value end, Value step, llvm::function_ref<void(Value)> body);
