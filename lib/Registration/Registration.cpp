@@ -8,12 +8,14 @@
 #include "sparseattn/Conversion/Passes.h"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
+#include "sparseattn/Pipelines/Pipelines.h"
 
 void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
   registry.insert<SparseAttnDialect>();
 }
 
 void sparseattn::registerPasses() {
+  registerPipelines();
   registerSparseAttnConversionPasses();
   registerSparseAttnTransformsPasses();
 }
