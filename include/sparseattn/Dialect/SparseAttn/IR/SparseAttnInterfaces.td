@@ -83,7 +83,8 @@ def SparseAttn_EpilogueAttrInterface : AttrInterface<"EpilogueAttrInterface"> {
   let description = [{
     Plug-in point 4: a further result made from the final scores, one value per
     (row, key block): the maximum over the block's visible keys of an element
-    function, reduced over the heads of a group.
+    function, reduced over the heads of a group. The element function does not
+    decrease with the score, so lowerings apply it to the block's largest score.
   }];
   let methods = [
     InterfaceMethod<"Keys per block.", "int64_t", "getBlock">,

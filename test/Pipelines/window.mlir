@@ -1,0 +1,34 @@
+// A sliding-window layer with grouped heads and a sink through every level.
+
+// RUN: sparseattn-opt %s | FileCheck %s --check-prefix=L0
+// RUN: sparseattn-opt %s --convert-sparseattn-to-scf | FileCheck %s --check-prefix=LOOPS
+// RUN: sparseattn-opt %s --sparseattn-to-cpu | FileCheck %s --check-prefix=LLVM
+// RUN: sparseattn-opt %s --sparseattn-to-cpu="parallel=false" | FileCheck %s --check-prefix=SERIAL
+
+// L0 says what is computed: which keys, which scale, a sink per query head.
+// L0-LABEL: func.func @layer
+// L0: sparseattn.attention {{.*}} keys(#sparseattn.window<128>) scale 0.0883{{.*}} sink(
+//
+// As loops: tiles of query rows in parallel, key tiles inside the window.
+// LOOPS-LABEL: func.func @layer
+// LOOPS: scf.parallel
+// LOOPS: arith.subi
+// LOOPS: scf.for
+// LOOPS: math.exp
+//
+// In the LLVM dialect: OpenMP threads, and a C interface for callers.
+// LLVM: llvm.func @layer
+// LLVM: omp.parallel
+// LLVM: llvm.func @_mlir_ciface_layer(
+//
+// SERIAL: llvm.func @layer
+// SERIAL-NOT: omp.parallel
+
+func.func @layer(%q: tensor<1x16x?x128xbf16>, %k: tensor<1x4x?x128xbf16>, %v: tensor<1x4x?x128xbf16>,
+                 %sink: tensor<16xf32>) -> tensor<1x16x?x128xbf16> {
+  %out = sparseattn.attention %q, %k, %v keys(#sparseattn.window<128>) scale 0.08838834764831845 sink(%sink)
+      {layer = 1 : i64}
+    : (tensor<1x16x?x128xbf16>, tensor<1x4x?x128xbf16>, tensor<1x4x?x128xbf16>, tensor<16xf32>)
+   -> tensor<1x16x?x128xbf16>
+  return %out : tensor<1x16x?x128xbf16>
+}
