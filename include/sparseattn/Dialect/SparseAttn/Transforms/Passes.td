@@ -48,4 +48,48 @@ def SparseAttnDecompose : Pass<"sparseattn-decompose"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def SparseAttnResolveKVSharing : Pass<"sparseattn-resolve-kv-sharing"> {
+  let summary = "make every K/V and index edge between layers explicit, and check it";
+  let description = [{
+    *Reads* every attention-like operation of each function, its keys, values
+    and selections. Keys and values that reach several layers, also through
+    views, transposes, copies of the same element type and caches, belong to the
+    layer that uses them first; the others are consumers (specification 6.7).
+
+    *Holds afterwards,* for every consumer:
+    - its shared keys and values come from `sparseattn.kv_share ... from P`;
+    - `kv_source = P`, unless it reads from several other layers;
+    - `sparseattn.index_source = array<i64: ...>` when a selection is another
+      layer's: for each selection operand, in order, the layer that selected
+      (its own number for an own selection). An index edge needs no K/V edge
+      (IndexCache), and one branch that has both has one producer (HySparse);
+    - `layer` is set in functions where no operation had one and a layer is
+      shared: program order, parts joined by `gated_combine`, `lse_merge`, a
+      concatenation or an insertion being one layer.
+
+    A second run changes nothing.
+
+    *Errors:* `kv_source` or `kv_share` that disagrees with the data flow; only
+    K or only V shared; a producer with a higher layer number; a consumer whose
+    pattern sees keys that the producer's cache drops; a consumer layer with a
+    cache of its own, or that appends shared keys; keys stored twice; a rotary
+    offset of the query that is not the position before the append; shared keys
+    and shared indices of one branch from different layers; some layers
+    numbered and some not.
+
+    *Numerics:* bit-exact; `kv_share` is the identity.
+
+    *Leaves to others:* sizes and kinds of caches (`sparseattn-plan-kv-cache`).
+
+    Example:
+    ```mlir
+    %o1 = sparseattn.attention %q1, %k, %v keys(#sparseattn.causal) {layer = 1 : i64} : ...
+    // becomes, when layer 0 uses %k and %v before
+    %ks, %vs = sparseattn.kv_share %k, %v from 0 : ...
+    %o1 = sparseattn.attention %q1, %ks, %vs keys(#sparseattn.causal) {layer = 1 : i64, kv_source = 0 : i64} : ...
+    ```
+  }];
+  let dependentDialects = ["::sparseattn::SparseAttnDialect"];
+}
+
 #endif // SPARSEATTN_TRANSFORMS_PASSES_TD

@@ -30,6 +30,15 @@ mlir::FailureOr<llvm::SmallVector<mlir::Value>> decomposeFusedOp(mlir::OpBuilder
 /// Decomposes every fused operation in or below `root`.
 llvm::LogicalResult decomposeFusedOps(mlir::Operation *root);
 
+/// Discardable attribute of a consumer of indices: `array<i64>`, for each
+/// selection operand the layer that selected.
+inline constexpr llvm::StringLiteral kIndexSourceAttrName = "sparseattn.index_source";
+
+/// Makes the K/V and index edges between the layers below `root` explicit; see
+/// `sparseattn-resolve-kv-sharing`. On failure errors were emitted and the
+/// function at fault is unchanged.
+llvm::LogicalResult resolveKVSharing(mlir::Operation *root);
+
 } // namespace sparseattn
 
 #endif // SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
