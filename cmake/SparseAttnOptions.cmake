@@ -4,7 +4,9 @@ set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
-set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+# Not -fvisibility=hidden: the TypeIDs of MLIR's template traits are static variables of header templates
+# that must be one with libMLIR.so's. Hidden, `hasTrait<IsolatedFromAbove>` and every constant matcher
+# answer no for upstream operations when our compiler is not the one that built libMLIR.so.
 set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE)
