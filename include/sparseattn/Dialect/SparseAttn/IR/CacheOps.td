@@ -21,7 +21,7 @@ def SparseAttn_KVCacheCreateOp : SparseAttn_Op<"kv_cache.create", [Pure]> {
   }];
   let arguments = (ins OptionalAttr<SparseAttn_IntAttr>:$layer);
   let results = (outs SparseAttn_KVCacheType:$cache);
-  let assemblyFormat = "attr-dict `:` type($cache)";
+  let assemblyFormat = "attr-dict `:` custom<FullType>(type($cache))";
   let hasVerifier = 1;
 }
 

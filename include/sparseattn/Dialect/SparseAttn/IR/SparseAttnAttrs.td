@@ -252,8 +252,10 @@ def SparseAttn_KVCacheType : TypeDef<SparseAttn_Dialect, "KVCache"> {
     `dtype`. `access = read_only` is the type of a view that a consumer layer
     gets: appending to it is a verifier error.
 
-    Constraints: (T1) all sizes are at least 1; (T2) `dtype` is f32, f16, bf16
-    or an 8-bit float; (T3) `kind` is a cache kind that fits `heads`.
+    Constraints: (T1) all sizes are at least 1, there are at most 65536 heads,
+    and dimensions are at most 1024; (T2) `dtype` is f32, f16, bf16 or an 8-bit
+    float; (T3) `kind` is a cache kind that fits `heads`; (T4) keys and values
+    of `length` tokens take at most 2^50 bytes.
   }];
   let parameters = (ins "::mlir::Attribute":$kind, "int64_t":$batch, "int64_t":$heads, "int64_t":$length,
     "int64_t":$key_dim, "int64_t":$value_dim, "::mlir::Type":$dtype,

@@ -41,9 +41,18 @@ def SparseAttn_Dialect : Dialect {
     Arithmetic is f32 whatever the element type of the operands. A row that
     sees no key yields output 0 and lse -inf; with a sink it yields output 0
     and lse equal to the sink.
+
+    Block and token indices are i32, so every integer attribute is at most
+    2^31 - 1; exceeding it violates the constraint that bounds the attribute
+    from below.
   }];
-  let useDefaultAttributePrinterParser = 1;
+  // The declarations of default printing, whose definitions treat enumerations specially.
+  let useDefaultAttributePrinterParser = 0;
   let useDefaultTypePrinterParser = 1;
+  let extraClassDeclaration = [{
+    ::mlir::Attribute parseAttribute(::mlir::DialectAsmParser &parser, ::mlir::Type type) const override;
+    void printAttribute(::mlir::Attribute attr, ::mlir::DialectAsmPrinter &printer) const override;
+  }];
 }
 
 class SparseAttn_Op<string mnemonic, list<Trait> traits = []>
@@ -67,7 +76,8 @@ class SparseAttn_Enum<string name, string summary, list<I32EnumAttrCase> cases>
 
 class SparseAttn_EnumAttr<EnumAttrInfo info, string mnemonic>
     : EnumAttr<SparseAttn_Dialect, info, mnemonic> {
-  let assemblyFormat = "$value";
+  // `layout(bhsd)` in operations, `#sparseattn.layout<bhsd>` on its own: the dialect adds the brackets.
+  let assemblyFormat = "`` custom<EnumValue>($value)";
 }
 
 //===----------------------------------------------------------------------===//
@@ -181,12 +191,5 @@ def SparseAttn_CacheAccess : SparseAttn_Enum<"CacheAccess", "who may write a cac
   I32EnumAttrCase<"Owner", 0, "owner">,
   I32EnumAttrCase<"ReadOnly", 1, "read_only">
 ]>;
-
-def SparseAttn_ShareWhat : SparseAttn_Enum<"ShareWhat", "what a consumer layer takes from its producer", [
-  I32EnumAttrCase<"KV", 0, "kv">,
-  I32EnumAttrCase<"Index", 1, "index">,
-  I32EnumAttrCase<"KVIndex", 2, "kv_index">
-]>;
-def SparseAttn_ShareWhatAttr : SparseAttn_EnumAttr<SparseAttn_ShareWhat, "share_what">;
 
 #endif // SPARSEATTN_BASE_TD
