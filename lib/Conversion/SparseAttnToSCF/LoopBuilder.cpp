@@ -29,6 +29,9 @@ Value LoopBuilder::i32(int64_t value) { return arith::ConstantIntOp::create(b, l
 Value LoopBuilder::f32(double value) {
   return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
 }
+Value LoopBuilder::f64(double value) {
+  return arith::ConstantOp::create(b, loc, b.getF64FloatAttr(value));
+}
 Value LoopBuilder::flag(bool value) { return arith::ConstantIntOp::create(b, loc, value, 1); }
 Value LoopBuilder::minusInf() { return f32(-std::numeric_limits<double>::infinity()); }
 
@@ -130,11 +133,27 @@ Value LoopBuilder::toF32(Value value) {
     value = arith::IndexCastOp::create(b, loc, b.getI64Type(), value);
   return arith::SIToFPOp::create(b, loc, b.getF32Type(), value);
 }
+Value LoopBuilder::toF64(Value value) {
+  value = arith::IndexCastOp::create(b, loc, b.getI64Type(), value);
+  return arith::SIToFPOp::create(b, loc, b.getF64Type(), value);
+}
+Value LoopBuilder::truncate(Value value) { return arith::TruncFOp::create(b, loc, b.getF32Type(), value); }
 Value LoopBuilder::loadBit(Value buffer, SmallVector<Value> row, Value column) {
   row.push_back(div(column, index(32)));
   Value word = load(buffer, row);
   Value shifted = arith::ShRUIOp::create(b, loc, word, toI32(rem(column, index(32))));
   return arith::TruncIOp::create(b, loc, b.getI1Type(), shifted);
+}
+void LoopBuilder::setBit(Value buffer, SmallVector<Value> row, Value column) {
+  row.push_back(div(column, index(32)));
+  Value bit = shiftLeft(i32(1), toI32(rem(column, index(32))));
+  store(bitOr(load(buffer, row), bit), buffer, row);
+}
+Value LoopBuilder::toOrdered(Value value) {
+  // Adding 0 turns -0 into +0. Bits of negative floats order backwards.
+  Value bits = arith::BitcastOp::create(b, loc, b.getI32Type(), add(value, f32(0.0)));
+  Value flipped = arith::XOrIOp::create(b, loc, bits, i32(0x7fffffff));
+  return add(toIndex(select(lt(bits, i32(0)), flipped, bits)), int64_t(1) << 31);
 }
 Value LoopBuilder::bitOr(Value lhs, Value rhs) { return arith::OrIOp::create(b, loc, lhs, rhs); }
 Value LoopBuilder::shiftLeft(Value lhs, Value rhs) { return arith::ShLIOp::create(b, loc, lhs, rhs); }

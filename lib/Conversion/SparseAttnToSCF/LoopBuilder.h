@@ -32,6 +32,7 @@ public:
   Value index(int64_t value);
   Value i32(int64_t value);
   Value f32(double value);
+  Value f64(double value);
   Value flag(bool value);
   /// -inf, the score of what is invisible.
   Value minusInf();
@@ -73,8 +74,16 @@ public:
   Value toI32(Value value);
   /// index or i32 to f32.
   Value toF32(Value value);
+  /// index to f64, for the few quantities that f32 cannot hold.
+  Value toF64(Value value);
+  /// f64 to f32.
+  Value truncate(Value value);
   /// Whether bit `column mod 32` of word `column div 32` in the last dimension is set.
   Value loadBit(Value buffer, llvm::SmallVector<Value> row, Value column);
+  /// Sets that bit.
+  void setBit(Value buffer, llvm::SmallVector<Value> row, Value column);
+  /// An index in [0, 2^32) that orders as the f32 does; both zeros are equal.
+  Value toOrdered(Value value);
   Value bitOr(Value lhs, Value rhs);
   Value shiftLeft(Value lhs, Value rhs);
 

@@ -11,6 +11,8 @@
 #include "mlir/IR/PatternMatch.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 
+#include <numeric>
+
 namespace sparseattn {
 
 /// A head tensor read through its layout: element (batch, head, position,
@@ -69,25 +71,55 @@ inline mlir::Value allocateLike(LoopBuilder &k, mlir::Value result, mlir::Value 
   return allocateResult(k, result, sizes);
 }
 
-/// Runs `body` for every element of `buffer`, in parallel over all dimensions but the last.
+/// Runs `body` for the indices of every row (all dimensions but the last) of
+/// `buffer`, in parallel.
+inline void forEachRow(LoopBuilder &k, mlir::Value buffer, llvm::function_ref<void(mlir::ValueRange)> body) {
+  int64_t rank = llvm::cast<mlir::MemRefType>(buffer.getType()).getRank();
+  llvm::SmallVector<mlir::Value> ends;
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    ends.push_back(k.dim(buffer, i));
+  if (ends.empty())
+    return body({});
+  k.parallel(ends, body);
+}
+
+/// Indices of an element: those of its row and its place in the row.
+inline llvm::SmallVector<mlir::Value> inRow(mlir::ValueRange row, mlir::Value column) {
+  llvm::SmallVector<mlir::Value> at = llvm::to_vector(row);
+  at.push_back(column);
+  return at;
+}
+
+/// Runs `body` for every element of `buffer`, in parallel over its rows.
 inline void forEachElement(LoopBuilder &k, mlir::Value buffer,
                            llvm::function_ref<void(mlir::ValueRange)> body) {
   int64_t rank = llvm::cast<mlir::MemRefType>(buffer.getType()).getRank();
   if (rank == 0)
     return body({});
-  llvm::SmallVector<mlir::Value> ends;
-  for (int64_t i = 0; i + 1 < rank; ++i)
-    ends.push_back(k.dim(buffer, i));
-  auto inner = [&](mlir::ValueRange outer) {
-    k.forRange(k.dim(buffer, rank - 1), [&](mlir::Value last) {
-      llvm::SmallVector<mlir::Value> at = llvm::to_vector(outer);
-      at.push_back(last);
-      body(at);
-    });
-  };
-  if (ends.empty())
-    return inner({});
-  k.parallel(ends, inner);
+  forEachRow(k, buffer, [&](mlir::ValueRange row) {
+    k.forRange(k.dim(buffer, rank - 1), [&](mlir::Value last) { body(inRow(row, last)); });
+  });
+}
+
+/// Most f32 lanes, up to 16, that divide the last dimension; 1 if it is dynamic.
+inline int64_t laneCount(mlir::Value shaped) {
+  int64_t size = llvm::cast<mlir::ShapedType>(shaped.getType()).getShape().back();
+  return mlir::ShapedType::isDynamic(size) ? 1 : std::gcd(size, int64_t(16));
+}
+
+/// Sum over [0, size) of `term`, which gives `lanes` terms from an index on.
+inline mlir::Value sumOver(LoopBuilder &k, mlir::Value size, int64_t lanes,
+                           llvm::function_ref<mlir::Value(mlir::Value)> term) {
+  auto sums = k.fold(k.index(0), size, k.index(lanes), k.splat(k.f32(0.0), lanes),
+                     [&](mlir::Value first, mlir::ValueRange sum) {
+                       return llvm::SmallVector<mlir::Value>{k.add(sum[0], term(first))};
+                     });
+  return k.sumLanes(sums[0]);
+}
+
+/// Query heads of each KV head; 1 where there are no KV heads.
+inline mlir::Value groupSize(LoopBuilder &k, mlir::Value queryHeads, mlir::Value kvHeads) {
+  return k.max(k.div(queryHeads, k.max(kvHeads, k.index(1))), k.index(1));
 }
 
 /// Position of query 0: the operand, or `fallback`.
