@@ -124,7 +124,7 @@ def kv_bridge(hidden, w_k, w_v, *, kv_heads, source_layer=None, layout="bhsd"):
         check_shape(weight, (hidden.shape[2], None), name)
         if weight.shape[1] % kv_heads:
             raise ValueError(f"{name} has {weight.shape[1]} columns, which {kv_heads} heads cannot share evenly")
-        heads = (hidden @ weight).reshape(*hidden.shape[:2], kv_heads, -1)
+        heads = (hidden @ weight).reshape(*hidden.shape[:2], kv_heads, weight.shape[1] // kv_heads)
         return heads if layout == "bshd" else heads.transpose(0, 2, 1, 3)
 
     return project(w_k, "w_k"), project(w_v, "w_v")
