@@ -215,22 +215,13 @@ LogicalResult SparseAttentionOp::verify() {
   HeadShape q = getHeadShape(getTensorType(getQuery()), getLayout());
   HeadShape k = getHeadShape(getTensorType(getKey()), getLayout());
   int64_t numBlocks = ceilDivDim(k.length, getBlock());
-  bool isMask = getFormat() == SelectionFormat::Bitmask;
-  int64_t columns = isMask ? ceilDivDim(numBlocks, 32) : ShapedType::kDynamic;
-  ArrayRef<int64_t> selection = getTensorType(getSelection()).getShape();
-  SmallVector<int64_t> expected;
-  if (!packed)
-    expected.push_back(q.batch);
-  expected.append({ShapedType::kDynamic, q.length, columns});
-  if (failed(verifyShape(*this, 17, "selection", getSelection(), expected)))
+  if (failed(verifySelection(*this, 17, getSelection(), getLayout(), q, k.heads, getFormat(), numBlocks)))
     return failure();
-  int64_t heads = selection[packed ? 0 : 1];
-  if (heads != 1 && !dimsAgree(heads, k.heads) && !dimsAgree(heads, q.heads))
-    return emitConstraint(*this, 17) << "expected a selection for 1, " << k.heads << " (KV) or "
-                                     << q.heads << " (query) heads, found " << heads;
   if (getBias()) {
+    bool isMask = getFormat() == SelectionFormat::Bitmask;
+    SmallVector<int64_t> expected(getTensorType(getSelection()).getShape());
     expected[packed ? 0 : 1] = k.heads;
-    expected.back() = isMask ? numBlocks : selection.back();
+    expected.back() = isMask ? numBlocks : expected.back();
     if (failed(verifyShape(*this, 18, "bias", getBias(), expected)))
       return failure();
   }
@@ -257,7 +248,7 @@ LogicalResult ConcatKVAttentionOp::verify() {
     int64_t heads = getHeadShape(getTensorType(key), layout).heads;
     if (!dimsAgree(heads, k.heads))
       return emitConstraint(*this, 4) << "expected one number of KV heads for all sources, found "
-                                      << k.heads << " and " << heads;
+                                      << formatSize(k.heads) << " and " << formatSize(heads);
     int64_t dim = getHeadShape(getTensorType(value), layout).dim;
     if (dim != v.dim)
       return emitConstraint(*this, 6) << "expected one value head dimension for all sources, found "
@@ -269,15 +260,10 @@ LogicalResult ConcatKVAttentionOp::verify() {
   if (getSelections().size() != flags)
     return emitConstraint(*this, 9) << "expected one selection for each of the " << flags
                                     << " sources flagged in selected, found " << getSelections().size();
-  for (Value selection : getSelections()) {
-    if (failed(verifyShape(*this, 9, "selection", selection,
-                           {q.batch, ShapedType::kDynamic, q.length, ShapedType::kDynamic})))
+  for (Value selection : getSelections())
+    if (failed(verifySelection(*this, 9, selection, layout, q, k.heads, SelectionFormat::Index,
+                               ShapedType::kDynamic)))
       return failure();
-    int64_t heads = getTensorType(selection).getDimSize(1);
-    if (heads != 1 && !dimsAgree(heads, k.heads) && !dimsAgree(heads, q.heads))
-      return emitConstraint(*this, 9) << "expected a selection for 1, " << k.heads << " (KV) or "
-                                      << q.heads << " (query) heads, found " << heads;
-  }
   auto patterns = getSourcePatterns();
   if (!getQOffset() && llvm::none_of(patterns, [](KeyPatternAttrInterface p) { return p.isTokenAligned(); }))
     return emitConstraint(*this, 10) << "expected q_offset, because no source counts tokens";
@@ -306,36 +292,44 @@ LogicalResult BranchedAttentionOp::verify() {
                                     << " and " << getSinks().size();
   if (failed(verifyNotPacked(*this, 5, getLayout())))
     return failure();
+  if (failed(verifyLayoutRank(*this, 3, "query", getQuery(), getLayout())))
+    return failure();
+  HeadShape q = getHeadShape(getTensorType(getQuery()), getLayout());
+  int64_t valueDim = ShapedType::kDynamic;
+  size_t nextSelection = 0;
   for (auto [i, key, value] : llvm::enumerate(getBranchKeys(), getBranchValues())) {
-    if (failed(verifyLayoutRank(*this, 3, "query", getQuery(), getLayout())) ||
-        failed(verifyLayoutRank(*this, 3, "key", key, getLayout())) ||
+    if (failed(verifyLayoutRank(*this, 3, "key", key, getLayout())) ||
         failed(verifyLayoutRank(*this, 3, "value", value, getLayout())))
       return failure();
-    HeadShape q = getHeadShape(getTensorType(getQuery()), getLayout());
     HeadShape k = getHeadShape(getTensorType(key), getLayout());
     HeadShape v = getHeadShape(getTensorType(value), getLayout());
-    if (!dimsAgree(q.batch, k.batch) || !dimsAgree(k.heads, v.heads) || !dimsAgree(k.length, v.length) ||
-        !dimsAgree(q.dim, k.dim))
+    if (!dimsAgree(q.batch, k.batch) || !dimsAgree(q.batch, v.batch) || !dimsAgree(k.heads, v.heads) ||
+        !dimsAgree(k.length, v.length) || !dimsAgree(q.dim, k.dim) || !dimsAgree(valueDim, v.dim))
       return emitConstraint(*this, 3) << "branch #" << i << " is no valid attention: query "
                                       << getQuery().getType() << ", key " << key.getType()
                                       << ", value " << value.getType();
+    valueDim = v.dim;
     if (failed(verifyHeadGroups(*this, 3, q.heads, k.heads)) ||
         failed(verifyHeadDim(*this, 3, "key", k.dim)) || failed(verifyHeadDim(*this, 3, "value", v.dim)) ||
         failed(verifySameElementType(*this, 3, {getQuery(), key, value})))
       return failure();
     auto branch = cast<BranchAttr>(getBranches()[i]);
-    if (failed(verifyPattern(*this, 3, cast<KeyPatternAttrInterface>(branch.getKeys()), k.heads)))
+    auto pattern = cast<KeyPatternAttrInterface>(branch.getKeys());
+    if (failed(verifyPattern(*this, 3, pattern, k.heads)))
       return failure();
     if (branch.getOrigin() == BlockOrigin::RangeBegin && !getValidRange())
       return emitConstraint(*this, 3) << "branch #" << i << " has origin range_begin and needs valid_range";
+    if (!branch.getSelection())
+      continue;
+    if (!pattern.isTokenAligned())
+      return emitConstraint(*this, 3) << "branch #" << i << " has a selection and needs keys that count tokens, found "
+                                      << pattern;
+    if (failed(verifySelection(*this, 3, getSelections()[nextSelection++], getLayout(), q, k.heads,
+                               branch.getSelection().getValue(), ceilDivDim(k.length, branch.getBlock()))))
+      return failure();
   }
-  HeadShape q = getHeadShape(getTensorType(getQuery()), getLayout());
   for (Value sink : getSinks())
     if (failed(verifyShape(*this, 3, "sink", sink, q.heads)))
-      return failure();
-  for (Value selection : getSelections())
-    if (failed(verifyShape(*this, 3, "selection", selection,
-                           {q.batch, ShapedType::kDynamic, q.length, ShapedType::kDynamic})))
       return failure();
   if (getValidRange() && failed(verifyShape(*this, 3, "valid_range", getValidRange(), {q.batch, q.length, 2})))
     return failure();

@@ -7,6 +7,8 @@
 #include "VerifyUtils.h"
 
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace sparseattn;
@@ -60,18 +62,23 @@ LogicalResult LseMergeOp::inferReturnTypes(MLIRContext *context, std::optional<L
   return success();
 }
 
-/// True when the op that made the partial added a sink to it.
-static bool hasSink(Value partial) {
-  Operation *op = partial.getDefiningOp();
-  if (auto attention = dyn_cast_or_null<AttentionOp>(op))
-    return bool(attention.getSink());
-  if (auto attention = dyn_cast_or_null<SparseAttentionOp>(op))
-    return bool(attention.getSink());
-  if (auto attention = dyn_cast_or_null<ConcatKVAttentionOp>(op))
-    return bool(attention.getSink());
-  if (auto merge = dyn_cast_or_null<LseMergeOp>(op))
-    return bool(merge.getSink()) || llvm::any_of(merge.getOuts(), hasSink);
-  return false;
+/// Number of operations behind `merge` that add a sink, the merge itself included.
+/// A merge can reach itself in a graph region, hence `visited`.
+static int64_t countSinks(LseMergeOp merge) {
+  int64_t sinks = 0;
+  llvm::SmallPtrSet<Operation *, 8> visited = {merge};
+  SmallVector<Operation *> worklist = {merge};
+  while (!worklist.empty())
+    llvm::TypeSwitch<Operation *>(worklist.pop_back_val())
+        .Case<AttentionOp, SparseAttentionOp, ConcatKVAttentionOp, RoutedAttentionOp>(
+            [&](auto attention) { sinks += attention.getSink() ? 1 : 0; })
+        .Case([&](LseMergeOp op) {
+          sinks += op.getSink() ? 1 : 0;
+          for (Value out : op.getOuts())
+            if (Operation *partial = out.getDefiningOp(); partial && visited.insert(partial).second)
+              worklist.push_back(partial);
+        });
+  return sinks;
 }
 
 LogicalResult LseMergeOp::verify() {
@@ -94,7 +101,7 @@ LogicalResult LseMergeOp::verify() {
       return failure();
   if (getSink() && failed(verifyShape(*this, 4, "sink", getSink(), shape.heads)))
     return failure();
-  int64_t sinks = llvm::count_if(getOuts(), hasSink) + (getSink() ? 1 : 0);
+  int64_t sinks = countSinks(*this);
   if (sinks > 1)
     return emitConstraint(*this, 5) << "expected the sink to be added once, found it in " << sinks
                                     << " places (partials and merge together); keep the one of the merge";

@@ -99,7 +99,9 @@ LogicalResult ChunkSummarizeOp::verify() {
     if (!getCompleteOnly())
       return emitConstraint(*this, 7) << "expected complete_only: the MLP reads whole blocks";
     auto in = getTensorType(getWeightIn());
-    int64_t inner = ShapedType::isDynamic(k.dim) ? k.dim : getBlock() * k.dim;
+    if (failed(verifyHeadDim(*this, 7, "key", k.dim)))
+      return failure();
+    int64_t inner = getBlock() * k.dim;
     if (failed(verifyShape(*this, 7, "weight_in", getWeightIn(), {inner, ShapedType::kDynamic})) ||
         failed(verifyShape(*this, 7, "weight_out", getWeightOut(), {in.getDimSize(1), ShapedType::kDynamic})))
       return failure();
@@ -181,7 +183,7 @@ LogicalResult BlockSoftmaxOp::inferReturnTypes(MLIRContext *, std::optional<Loca
   auto type = cast<RankedTensorType>(op.getLogits().getType());
   SmallVector<int64_t> shape(type.getShape());
   if (shape.size() == 4 && op.getGroup() != GroupReduce::None)
-    shape[1] = op.getKvHeads();
+    shape[1] = sizeOrDynamic(op.getKvHeads());
   types.push_back(RankedTensorType::get(shape, type.getElementType()));
   return success();
 }
@@ -198,9 +200,11 @@ LogicalResult PoolScoresOp::inferReturnTypes(MLIRContext *, std::optional<Locati
                                              SmallVectorImpl<Type> &types) {
   auto type = cast<RankedTensorType>(op.getScores().getType());
   SmallVector<int64_t> shape(type.getShape());
-  if (shape.size() == 4 && !ShapedType::isDynamic(shape[3]) && op.getStride() >= 1) {
-    int64_t span = shape[3] + 2 * op.getPad() - op.getKernel();
-    int64_t stride = op.getStride();
+  int64_t kernel = sizeOrDynamic(op.getKernel()), stride = sizeOrDynamic(op.getStride());
+  int64_t pad = sizeOrDynamic(op.getPad());
+  bool known = llvm::none_of(ArrayRef{kernel, stride, pad}, ShapedType::isDynamic) && stride >= 1;
+  if (shape.size() == 4 && known && !ShapedType::isDynamic(shape[3])) {
+    int64_t span = shape[3] + 2 * pad - kernel;
     if (op.getCeilMode())
       span += stride - 1;
     // Floor division: a kernel wider than the padded input has no position.
@@ -277,6 +281,7 @@ static void inferRouting(RankedTensorType logits, int64_t kvHeads, bool returnCo
     return;
   }
   int64_t batch = logits.getDimSize(0), queries = logits.getDimSize(2), blocks = logits.getDimSize(3);
+  kvHeads = sizeOrDynamic(kvHeads);
   types.push_back(RankedTensorType::get({batch, kvHeads, queries, ceilDivDim(blocks, 32)}, getI32(context)));
   types.push_back(RankedTensorType::get({batch, kvHeads, queries, blocks}, getF32(context)));
   if (returnCount)
@@ -349,7 +354,7 @@ static LogicalResult verifyHasRows(Operation *op, unsigned number, StringRef nam
 LogicalResult MaskToIndexOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
                                               SmallVectorImpl<Type> &types) {
   auto mask = cast<RankedTensorType>(op.getMask().getType());
-  types.push_back(withLastDim(mask, op.getCap()));
+  types.push_back(withLastDim(mask, sizeOrDynamic(op.getCap())));
   types.push_back(RankedTensorType::get(mask.getShape().drop_back(mask.getRank() ? 1 : 0), mask.getElementType()));
   return success();
 }
@@ -361,7 +366,7 @@ LogicalResult MaskToIndexOp::verify() {
 
 LogicalResult IndexToMaskOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
                                               SmallVectorImpl<Type> &types) {
-  types.push_back(withLastDim(cast<RankedTensorType>(op.getIndices().getType()), ceilDivDim(op.getNumBlocks(), 32)));
+  types.push_back(withLastDim(cast<RankedTensorType>(op.getIndices().getType()), ceilDivDim(sizeOrDynamic(op.getNumBlocks()), 32)));
   return success();
 }
 LogicalResult IndexToMaskOp::verify() {
@@ -391,7 +396,11 @@ LogicalResult UnionTileOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
     return success();
   }
   int64_t width = type.getDimSize(3);
-  int64_t cap = op.getCap() ? *op.getCap() : ShapedType::isDynamic(width) ? width : op.getTile() * width;
+  int64_t cap = ShapedType::kDynamic;
+  if (op.getCap())
+    cap = sizeOrDynamic(*op.getCap());
+  else if (!ShapedType::isDynamic(width) && width <= kMaxSize / op.getTile())
+    cap = op.getTile() * width;
   types.push_back(RankedTensorType::get(
       {type.getDimSize(0), type.getDimSize(1), ceilDivDim(type.getDimSize(2), op.getTile()), cap},
       type.getElementType()));
@@ -405,5 +414,7 @@ LogicalResult UnionTileOp::verify() {
     return failure();
   if (!getCap() && ShapedType::isDynamic(getTensorType(getIndices()).getDimSize(3)))
     return emitConstraint(*this, 2) << "expected cap, because the number of indices per query is dynamic";
+  if (!getCap() && getTensorType(getIndices()).getDimSize(3) > kMaxSize / getTile())
+    return emitConstraint(*this, 2) << "expected cap, because tile * K exceeds " << kMaxSize;
   return verifyInferredResults(*this, 3);
 }

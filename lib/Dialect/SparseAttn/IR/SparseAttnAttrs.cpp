@@ -4,14 +4,25 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "VerifyUtils.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/DialectImplementation.h"
-#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 using namespace sparseattn;
+
+/// Checks that every size lies in [least, kMaxSize].
+static LogicalResult verifySizes(function_ref<InFlightDiagnostic()> emitError, StringRef label, int64_t least,
+                                 ArrayRef<std::pair<StringRef, int64_t>> sizes) {
+  for (auto [name, size] : sizes)
+    if (size < least || size > kMaxSize)
+      return emitError() << "(" << label << ") expected " << name << " in [" << least << ", " << kMaxSize
+                         << "], found " << size;
+  return success();
+}
 
 //===----------------------------------------------------------------------===//
 // Key patterns
@@ -45,10 +56,7 @@ bool CausalAttr::isCausal(int64_t) const { return true; }
 
 LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t size) {
-  if (size < 1)
-    return emitError() << "(A1) expected a window of at least 1 key, the query's own; found "
-                       << size;
-  return success();
+  return verifySizes(emitError, "A1", 1, {{"size, which counts the query's own key,", size}});
 }
 KeyRange WindowAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
                                    Value numKeys, Value kvHead) const {
@@ -63,10 +71,7 @@ bool WindowAttr::isCausal(int64_t) const { return true; }
 LogicalResult
 CompleteBlocksAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                            int64_t block, int64_t stride) {
-  if (block < 1 || stride < 1)
-    return emitError() << "(A2) expected block and stride of at least 1, found block = "
-                       << block << ", stride = " << stride;
-  return success();
+  return verifySizes(emitError, "A2", 1, {{"block", block}, {"stride", stride}});
 }
 KeyRange CompleteBlocksAttr::buildKeyRange(OpBuilder &b, Location loc,
                                            Value pos, Value numKeys,
@@ -228,9 +233,7 @@ NormalizerResult SoftmaxAttr::buildFinish(OpBuilder &b, Location loc,
 LogicalResult BlockScoreAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                      int64_t block, ScoreKind, GroupReduce,
                                      BlockOrigin) {
-  if (block < 1)
-    return emitError() << "(A5) expected a block of at least 1 key, found " << block;
-  return success();
+  return verifySizes(emitError, "A5", 1, {{"block", block}});
 }
 
 Value BlockScoreAttr::buildElement(OpBuilder &b, Location loc, Value score,
@@ -254,10 +257,9 @@ double BlockScoreAttr::getInvisible() const {
 LogicalResult TopKAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                int64_t k, int64_t block, int64_t forceFirst,
                                int64_t forceLocal, bool countForced) {
-  if (k < 1 || block < 1 || forceFirst < 0 || forceLocal < 0)
-    return emitError() << "(A6) expected k, block >= 1 and force_first, force_local >= 0; found k = "
-                       << k << ", block = " << block << ", force_first = " << forceFirst
-                       << ", force_local = " << forceLocal;
+  if (failed(verifySizes(emitError, "A6", 1, {{"k", k}, {"block", block}})) ||
+      failed(verifySizes(emitError, "A6", 0, {{"force_first", forceFirst}, {"force_local", forceLocal}})))
+    return failure();
   if (countForced && forceFirst + forceLocal > k)
     return emitError() << "(A6) forced columns count in k, but force_first + force_local = "
                        << forceFirst + forceLocal << " exceeds k = " << k
@@ -284,16 +286,13 @@ LogicalResult BranchAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t block, BlockOrigin, bool) {
   if (!isa<KeyPatternAttrInterface>(keys))
     return emitError() << "(A9) expected keys to be a key pattern, found " << keys;
-  if (block < 1)
-    return emitError() << "(A9) expected a block of at least 1 key, found " << block;
-  return success();
+  return verifySizes(emitError, "A9", 1, {{"block", block}});
 }
 
 LogicalResult SummaryAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t block, int64_t stride, SummaryMode mode, bool) {
-  if (block < 1 || stride < 1)
-    return emitError() << "(A10) expected block and stride of at least 1, found block = "
-                       << block << ", stride = " << stride;
+  if (failed(verifySizes(emitError, "A10", 1, {{"block", block}, {"stride", stride}})))
+    return failure();
   if (mode != SummaryMode::Mean && mode != SummaryMode::LearnedQuery)
     return emitError() << "(A10) expected mode mean or learned_query, found "
                        << stringifySummaryMode(mode);
@@ -308,9 +307,7 @@ int64_t FullCacheAttr::getSlotsAt(int64_t, int64_t length) const { return length
 std::optional<int64_t> FullCacheAttr::getRing(int64_t) const { return std::nullopt; }
 
 LogicalResult RingAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t slots) {
-  if (slots < 1)
-    return emitError() << "(A11) expected at least 1 slot, found " << slots;
-  return success();
+  return verifySizes(emitError, "A11", 1, {{"slots", slots}});
 }
 int64_t RingAttr::getSlotsAt(int64_t, int64_t length) const {
   return std::min(getSlots(), length);

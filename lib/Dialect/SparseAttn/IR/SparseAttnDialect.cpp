@@ -6,8 +6,9 @@
 
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 
+#include "VerifyUtils.h"
+
 #include "mlir/IR/DialectImplementation.h"
-#include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -19,11 +20,37 @@ using namespace sparseattn;
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnAttrInterfaces.cpp.inc"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOpInterfaces.cpp.inc"
 
+/// The value of an enumeration, as keyword or as keyword in angle brackets.
+template <typename EnumTy>
+static ParseResult parseEnumValue(AsmParser &parser, EnumTy &value) {
+  bool bracketed = succeeded(parser.parseOptionalLess());
+  FailureOr<EnumTy> parsed = FieldParser<EnumTy>::parse(parser);
+  if (failed(parsed) || (bracketed && parser.parseGreater()))
+    return failure();
+  value = *parsed;
+  return success();
+}
+
+template <typename EnumTy>
+static void printEnumValue(AsmPrinter &printer, EnumTy value) {
+  printer << stringifyEnum(value);
+}
+
 #define GET_ATTRDEF_CLASSES
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnAttrs.cpp.inc"
 
 #define GET_TYPEDEF_CLASSES
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnTypes.cpp.inc"
+
+/// A type with its dialect and name, where the default format would drop them.
+static ParseResult parseFullType(OpAsmParser &parser, Type &type) {
+  KVCacheType cache;
+  if (parser.parseType(cache))
+    return failure();
+  type = cache;
+  return success();
+}
+static void printFullType(OpAsmPrinter &printer, Operation *, Type type) { printer << type; }
 
 #define GET_OP_CLASSES
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOps.cpp.inc"
@@ -41,6 +68,32 @@ void SparseAttnDialect::initialize() {
 #define GET_OP_LIST
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOps.cpp.inc"
       >();
+}
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+Attribute SparseAttnDialect::parseAttribute(DialectAsmParser &parser, Type type) const {
+  SMLoc loc = parser.getCurrentLocation();
+  StringRef mnemonic;
+  Attribute attr;
+  if (OptionalParseResult result = generatedAttributeParser(parser, &mnemonic, type, attr); result.has_value())
+    return attr;
+  parser.emitError(loc) << "unknown attribute `" << mnemonic << "` in dialect `" << getNamespace() << "`";
+  return {};
+}
+
+void SparseAttnDialect::printAttribute(Attribute attr, DialectAsmPrinter &printer) const {
+  TypeSwitch<Attribute>(attr)
+      .Case<LayoutAttr, BlockOriginAttr, GroupReduceAttr, SummaryModeAttr, VisibilityAttr, ScoreActivationAttr,
+            LogitBoundAttr, PoolModeAttr, PriorAttr, SelectionFormatAttr, StrategyAttr, GateShapeAttr,
+            GateActivationAttr>([&](auto enumeration) {
+        printer << enumeration.getMnemonic() << '<';
+        enumeration.print(printer);
+        printer << '>';
+      })
+      .Default([&](Attribute other) { (void)generatedAttributePrinter(other, printer); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -78,7 +131,7 @@ SmallVector<int64_t> sparseattn::makeHeadShape(Layout layout, HeadShape shape) {
 }
 
 int64_t sparseattn::ceilDivDim(int64_t a, int64_t b) {
-  return ShapedType::isDynamic(a) ? a : (a + b - 1) / b;
+  return ShapedType::isDynamic(a) ? a : a / b + (a % b != 0 ? 1 : 0);
 }
 
 int64_t sparseattn::getNumBlocks(int64_t length, int64_t block, int64_t stride,
@@ -99,11 +152,13 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t length, int64_t keyDim,
                                   int64_t valueDim, Type dtype,
                                   CacheAccess access) {
-  if (batch < 1 || heads < 1 || length < 1 || keyDim < 1 || valueDim < 1)
-    return emitError() << "(T1) expected sizes of at least 1, found batch = "
-                       << batch << ", heads = " << heads << ", length = "
-                       << length << ", key_dim = " << keyDim
-                       << ", value_dim = " << valueDim;
+  for (auto [name, size, most] : {std::tuple<StringRef, int64_t, int64_t>{"batch", batch, kMaxSize},
+                                  {"heads", heads, kMaxHeads},
+                                  {"length", length, kMaxSize},
+                                  {"key_dim", keyDim, kMaxHeadDim},
+                                  {"value_dim", valueDim, kMaxHeadDim}})
+    if (size < 1 || size > most)
+      return emitError() << "(T1) expected " << name << " in [1, " << most << "], found " << size;
   bool isSmallFloat = isa<FloatType>(dtype) && dtype.getIntOrFloatBitWidth() == 8;
   if (!dtype.isF32() && !dtype.isF16() && !dtype.isBF16() && !isSmallFloat)
     return emitError() << "(T2) expected dtype f32, f16, bf16 or an 8-bit float, found "
@@ -112,7 +167,15 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!cacheKind)
     return emitError() << "(T3) expected kind to be #sparseattn.full_cache, ring or head_caches, found "
                        << kind;
-  return cacheKind.verifyKind(emitError, heads);
+  if (failed(cacheKind.verifyKind(emitError, heads)))
+    return failure();
+  // Sizes are below 2^31, heads and dimensions below 2^17: no product of three overflows.
+  int64_t tokens = batch * length;
+  int64_t tokenBytes = heads * (keyDim + valueDim) * (dtype.getIntOrFloatBitWidth() / 8);
+  if (tokens > kMaxCacheBytes / tokenBytes)
+    return emitError() << "(T4) expected a cache of at most " << kMaxCacheBytes << " bytes, found " << tokens
+                       << " tokens of " << tokenBytes << " bytes";
+  return success();
 }
 
 CacheKindAttrInterface KVCacheType::getCacheKind() const {

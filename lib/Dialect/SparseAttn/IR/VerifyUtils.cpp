@@ -6,7 +6,7 @@
 
 #include "VerifyUtils.h"
 
-#include "llvm/Support/raw_ostream.h"
+#include "llvm/ADT/StringExtras.h"
 #include <cmath>
 
 using namespace mlir;
@@ -16,18 +16,12 @@ InFlightDiagnostic sparseattn::emitConstraint(Operation *op, unsigned number) {
   return op->emitOpError() << "(C" << number << ") ";
 }
 
+std::string sparseattn::formatSize(int64_t size) {
+  return ShapedType::isDynamic(size) ? "?" : std::to_string(size);
+}
+
 std::string sparseattn::formatShape(ArrayRef<int64_t> shape) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << '[';
-  llvm::interleaveComma(shape, os, [&](int64_t dim) {
-    if (ShapedType::isDynamic(dim))
-      os << '?';
-    else
-      os << dim;
-  });
-  os << ']';
-  return text;
+  return "[" + llvm::join(llvm::map_range(shape, formatSize), ",") + "]";
 }
 
 LogicalResult sparseattn::verifyShape(Operation *op, unsigned number, StringRef name,
@@ -76,7 +70,25 @@ LogicalResult sparseattn::verifyHeadGroups(Operation *op, unsigned number, int64
        queryHeads % kvHeads != 0))
     return emitConstraint(op, number)
            << "expected the number of query heads to be a positive multiple of the "
-              "number of KV heads, found " << queryHeads << " and " << kvHeads;
+              "number of KV heads, found " << formatSize(queryHeads) << " and " << formatSize(kvHeads);
+  return success();
+}
+
+LogicalResult sparseattn::verifySelection(Operation *op, unsigned number, Value selection, Layout layout,
+                                          HeadShape query, int64_t kvHeads, SelectionFormat format,
+                                          int64_t numBlocks) {
+  bool packed = layout == Layout::THD;
+  int64_t columns = format == SelectionFormat::Bitmask ? ceilDivDim(numBlocks, 32) : ShapedType::kDynamic;
+  SmallVector<int64_t> expected;
+  if (!packed)
+    expected.push_back(query.batch);
+  expected.append({ShapedType::kDynamic, query.length, columns});
+  if (failed(verifyShape(op, number, "selection", selection, expected)))
+    return failure();
+  int64_t heads = getTensorType(selection).getDimSize(packed ? 0 : 1);
+  if (heads != 1 && !dimsAgree(heads, kvHeads) && !dimsAgree(heads, query.heads))
+    return emitConstraint(op, number) << "expected a selection for 1, " << formatSize(kvHeads) << " (KV) or "
+                                      << formatSize(query.heads) << " (query) heads, found " << heads;
   return success();
 }
 
@@ -101,6 +113,8 @@ LogicalResult sparseattn::verifyAtLeast(Operation *op, unsigned number, StringRe
                                         int64_t value, int64_t least) {
   if (value < least)
     return emitConstraint(op, number) << "expected " << name << " >= " << least << ", found " << value;
+  if (value > kMaxSize)
+    return emitConstraint(op, number) << "expected " << name << " <= " << kMaxSize << ", found " << value;
   return success();
 }
 

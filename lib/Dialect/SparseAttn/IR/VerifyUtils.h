@@ -13,11 +13,21 @@
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/APFloat.h"
+#include <limits>
 
 namespace sparseattn {
 
 /// Largest head dimension the project compiles for.
 inline constexpr int64_t kMaxHeadDim = 1024;
+
+/// Largest number of KV heads of a cache: its planning visits every head.
+inline constexpr int64_t kMaxHeads = 65536;
+
+/// Largest cache, 1 PiB: the sum over the layers of a model must not overflow.
+inline constexpr int64_t kMaxCacheBytes = int64_t{1} << 50;
+
+/// Largest integer attribute: indices are i32, and sums of a few sizes must not overflow.
+inline constexpr int64_t kMaxSize = std::numeric_limits<int32_t>::max();
 
 inline mlir::RankedTensorType getTensorType(mlir::Value value) {
   return llvm::cast<mlir::RankedTensorType>(value.getType());
@@ -33,10 +43,18 @@ inline int64_t mergeDims(int64_t a, int64_t b) {
   return mlir::ShapedType::isDynamic(a) ? b : a;
 }
 
+/// An integer attribute as a size; dynamic when the verifier is going to refuse it.
+inline int64_t sizeOrDynamic(int64_t value) {
+  return value < 0 || value > kMaxSize ? mlir::ShapedType::kDynamic : value;
+}
+
 /// Starts the error of constraint `C<number>`.
 mlir::InFlightDiagnostic emitConstraint(mlir::Operation *op, unsigned number);
 
-/// A shape as it is written in tensor types, `?` for dynamic sizes.
+/// A size as it is written in tensor types, `?` when dynamic.
+std::string formatSize(int64_t size);
+
+/// Sizes in brackets.
 std::string formatShape(llvm::ArrayRef<int64_t> shape);
 
 /// Checks that `value` (called `name`) has a shape compatible with `expected`.
@@ -56,6 +74,11 @@ llvm::LogicalResult verifySameElementType(mlir::Operation *op, unsigned number, 
 /// Checks that `queryHeads` is a multiple of `kvHeads`.
 llvm::LogicalResult verifyHeadGroups(mlir::Operation *op, unsigned number, int64_t queryHeads, int64_t kvHeads);
 
+/// Checks a selection of key blocks: `[B,Hs,Nq,K]` indices, or `[B,Hs,Nq,words]`
+/// bit masks over `numBlocks` blocks, with Hs 1, Hkv or Hq; without B for `thd`.
+llvm::LogicalResult verifySelection(mlir::Operation *op, unsigned number, mlir::Value selection, Layout layout,
+                                    HeadShape query, int64_t kvHeads, SelectionFormat format, int64_t numBlocks);
+
 /// Checks that a head dimension lies in [1, kMaxHeadDim].
 llvm::LogicalResult verifyHeadDim(mlir::Operation *op, unsigned number, llvm::StringRef name, int64_t dim);
 
@@ -63,7 +86,7 @@ llvm::LogicalResult verifyHeadDim(mlir::Operation *op, unsigned number, llvm::St
 llvm::LogicalResult verifyFinite(mlir::Operation *op, unsigned number, llvm::StringRef name,
                                  const std::optional<llvm::APFloat> &value);
 
-/// Checks that an integer attribute is at least `least`.
+/// Checks that an integer attribute lies in [least, kMaxSize].
 llvm::LogicalResult verifyAtLeast(mlir::Operation *op, unsigned number, llvm::StringRef name,
                                   int64_t value, int64_t least);
 
