@@ -133,15 +133,16 @@ SPARSEATTN_EXPORT SparseAttnResult *sparseattnEngineCreate(const char *ir, size_
 
 /* Signature of the functions, as the *input* module declares them:
  *   {"functions": [{"name", "attributes", "arguments": [VALUE], "results": [VALUE]}]}
- *   VALUE = {"name", "kind": "tensor" | "scalar", "dtype", "shape": [size | null]}
+ *   VALUE = {"name", "kind": "scalar" | "tensor" | "buffer", "dtype", "shape": [size | null]}
  * dtype is f16, bf16, f32, f64, index, i1, i8, i16, i32 or i64; null is a size
- * known at the call; scalars have no shape. "attributes" are the function's
+ * known at the call; scalars have no shape. A tensor argument is never written to,
+ * a buffer (a memref) may be. "attributes" are the function's
  * attributes `sparseattn.*`. NULL engine: "". */
 SPARSEATTN_EXPORT const char *sparseattnEngineSignature(const SparseAttnEngine *engine);
 
 /* Calls `function`. `values` holds `count` pointers: one for each argument, then
  * one for each result. A scalar's pointer leads to its value (index: 64 bits,
- * i1: a byte), a tensor's to its descriptor, laid out as
+ * i1: a byte), that of a tensor or buffer to its descriptor, laid out as
  *   { void *base; void *data; int64_t offset; int64_t sizes[rank]; int64_t strides[rank]; }
  * with strides in elements. Arguments are dense and row-major, with offset 0.
  * Descriptors of results are written by the call.

@@ -7,10 +7,25 @@
 #include "Compile.h"
 #include "sparseattn/Target/CPU/SharedLibrary.h"
 
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/FileSystem.h"
 
 using namespace mlir;
 using namespace sparseattn;
+
+/// Arrays that callers pass as tensors are values: bufferization must not write
+/// to them in place, as it does by default.
+static void protectTensorArguments(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!function.isPublic())
+      continue;
+    for (auto [index, type] : llvm::enumerate(function.getArgumentTypes()))
+      if (isa<TensorType>(type))
+        function.setArgAttr(index, bufferization::BufferizationDialect::kWritableAttrName,
+                            BoolAttr::get(module.getContext(), false));
+  }
+}
 
 FailureOr<CompiledModule> sparseattn::compile(Session &session, const char *ir, size_t length, const char *pipeline) {
   CompiledModule compiled;
@@ -25,6 +40,8 @@ FailureOr<CompiledModule> sparseattn::compile(Session &session, const char *ir, 
   compiled.signatures = std::move(*signatures);
 
   OwningOpRef<ModuleOp> lowered = compiled.source->clone();
+  lowered->getContext()->loadDialect<bufferization::BufferizationDialect>();
+  protectTensorArguments(*lowered);
   if (failed(session.run(*lowered, pipeline ? pipeline : "sparseattn-to-cpu")))
     return failure();
   CodegenOptions options;

@@ -129,7 +129,7 @@ Error JITEngine::invoke(StringRef name, MutableArrayRef<void *> values, unsigned
     };
     if (!value)
       return describe("its pointer is null");
-    if (isResult || expected.kind == ValueSignature::Kind::Scalar)
+    if (isResult || !expected.hasDescriptor())
       continue;
     const auto &tensor = *static_cast<Descriptor *>(value);
     if (Error error = checkTensor(tensor, expected))
@@ -148,11 +148,11 @@ Error JITEngine::invoke(StringRef name, MutableArrayRef<void *> values, unsigned
   const auto *constantBase = reinterpret_cast<void *>(uintptr_t(0xdeadbeef));
   SmallVector<void *> taken;
   for (auto [value, argument] : zip(values, signature->arguments))
-    if (argument.kind == ValueSignature::Kind::Tensor)
+    if (argument.hasDescriptor())
       taken.push_back(static_cast<Descriptor *>(value)->base);
   for (auto [index, result] : enumerate(signature->results)) {
     owned[index] = 0;
-    if (result.kind != ValueSignature::Kind::Tensor)
+    if (!result.hasDescriptor())
       continue;
     void *base = static_cast<Descriptor *>(values[numArguments + index])->base;
     owned[index] = base && base != constantBase && !is_contained(taken, base);

@@ -32,7 +32,7 @@ static llvm::Type *getScalarType(llvm::LLVMContext &context, StringRef name) {
 
 /// `{ptr, ptr, i64, [rank x i64], [rank x i64]}`; the arrays are absent for rank 0.
 static llvm::Type *getResultType(llvm::LLVMContext &context, const ValueSignature &value) {
-  if (value.kind == ValueSignature::Kind::Scalar)
+  if (!value.hasDescriptor())
     return getScalarType(context, value.element.name);
   llvm::Type *pointer = llvm::PointerType::get(context, 0);
   llvm::Type *i64 = llvm::Type::getInt64Ty(context);
@@ -47,7 +47,7 @@ static llvm::Type *getResultType(llvm::LLVMContext &context, const ValueSignatur
 static llvm::FunctionType *getFunctionType(llvm::LLVMContext &context, const FunctionSignature &signature) {
   SmallVector<llvm::Type *> parameters;
   for (const ValueSignature &value : signature.arguments) {
-    if (value.kind == ValueSignature::Kind::Scalar) {
+    if (!value.hasDescriptor()) {
       parameters.push_back(getScalarType(context, value.element.name));
       continue;
     }
@@ -81,7 +81,7 @@ static void addPackedEntry(llvm::Module &module, llvm::Function *callee, const F
   SmallVector<llvm::Value *> arguments;
   for (const ValueSignature &value : signature.arguments) {
     llvm::Value *source = nextPointer();
-    if (value.kind == ValueSignature::Kind::Scalar) {
+    if (!value.hasDescriptor()) {
       llvm::Type *type = getScalarType(context, value.element.name);
       if (type->isIntegerTy(1))
         arguments.push_back(builder.CreateIsNotNull(builder.CreateLoad(builder.getInt8Ty(), source)));

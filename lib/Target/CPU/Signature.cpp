@@ -53,7 +53,7 @@ static std::string getValueSignature(Type type, ValueSignature &value) {
     if (auto memref = dyn_cast<MemRefType>(type))
       if (!memref.getLayout().isIdentity() || memref.getMemorySpace())
         return "expected a memref without layout and memory space";
-    value.kind = ValueSignature::Kind::Tensor;
+    value.kind = isa<MemRefType>(type) ? ValueSignature::Kind::Buffer : ValueSignature::Kind::Tensor;
     value.shape.assign(shaped.getShape().begin(), shaped.getShape().end());
     elementType = shaped.getElementType();
   }
@@ -141,12 +141,24 @@ FailureOr<std::vector<FunctionSignature>> sparseattn::getSignatures(ModuleOp mod
   return signatures;
 }
 
+static StringRef getKindName(ValueSignature::Kind kind) {
+  switch (kind) {
+  case ValueSignature::Kind::Scalar:
+    return "scalar";
+  case ValueSignature::Kind::Tensor:
+    return "tensor";
+  case ValueSignature::Kind::Buffer:
+    return "buffer";
+  }
+  return "";
+}
+
 static llvm::json::Array toJSON(ArrayRef<ValueSignature> values) {
   llvm::json::Array array;
   for (const ValueSignature &value : values) {
-    llvm::json::Object object{{"name", value.name}, {"dtype", value.element.name}};
-    object["kind"] = value.kind == ValueSignature::Kind::Tensor ? "tensor" : "scalar";
-    if (value.kind == ValueSignature::Kind::Tensor) {
+    llvm::json::Object object{
+        {"name", value.name}, {"kind", getKindName(value.kind)}, {"dtype", value.element.name}};
+    if (value.hasDescriptor()) {
       llvm::json::Array shape;
       for (int64_t size : value.shape)
         shape.push_back(ShapedType::isDynamic(size) ? llvm::json::Value(nullptr) : llvm::json::Value(size));
@@ -169,9 +181,9 @@ llvm::json::Object sparseattn::toJSON(ArrayRef<FunctionSignature> signatures) {
 }
 
 std::string sparseattn::toString(const ValueSignature &value) {
-  if (value.kind == ValueSignature::Kind::Scalar)
+  if (!value.hasDescriptor())
     return value.element.name.str();
-  std::string text = "tensor<";
+  std::string text = value.kind == ValueSignature::Kind::Buffer ? "memref<" : "tensor<";
   for (int64_t size : value.shape)
     text += (ShapedType::isDynamic(size) ? std::string("?") : std::to_string(size)) + "x";
   return text + value.element.name.str() + ">";

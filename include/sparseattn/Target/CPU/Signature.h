@@ -24,15 +24,18 @@ struct ElementKind {
   unsigned bytes = 0;
 };
 
-/// One argument or result: a tensor or memref (row-major and dense in memory,
-/// passed as a descriptor) or a scalar.
+/// One argument or result: a scalar, or a tensor or memref, both row-major and
+/// dense in memory and passed as a descriptor. Compiled code never writes to a
+/// tensor argument; to a memref argument it may.
 struct ValueSignature {
-  enum class Kind { Tensor, Scalar };
+  enum class Kind { Scalar, Tensor, Buffer };
+
+  bool hasDescriptor() const { return kind != Kind::Scalar; }
 
   std::string name;
   Kind kind = Kind::Scalar;
   ElementKind element;
-  /// Tensors only; `ShapedType::kDynamic` for sizes known at the call.
+  /// Empty for scalars; `ShapedType::kDynamic` for sizes known at the call.
   std::vector<int64_t> shape;
 };
 
@@ -55,11 +58,11 @@ struct FunctionSignature {
 mlir::FailureOr<std::vector<FunctionSignature>> getSignatures(mlir::ModuleOp module);
 
 /// Schema: `{"functions": [{"name", "attributes", "arguments", "results"}]}`;
-/// a value is `{"name", "kind": "tensor"|"scalar", "dtype", "shape"}`, where a
-/// dynamic size is `null` and scalars have no shape.
+/// a value is `{"name", "kind": "scalar"|"tensor"|"buffer", "dtype", "shape"}`,
+/// where a dynamic size is `null` and scalars have no shape.
 llvm::json::Object toJSON(llvm::ArrayRef<FunctionSignature> signatures);
 
-/// `tensor<1x?x64xf32>` or `index`.
+/// `tensor<1x?x64xf32>`, `memref<4xi32>` or `index`.
 std::string toString(const ValueSignature &value);
 
 } // namespace sparseattn
