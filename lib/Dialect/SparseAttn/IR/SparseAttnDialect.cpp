@@ -36,6 +36,17 @@ static void printEnumValue(AsmPrinter &printer, EnumTy value) {
   printer << stringifyEnum(value);
 }
 
+/// `[a, b]`, possibly empty: the verifier of the attribute says what an empty list lacks.
+static ParseResult parseAttributeList(AsmParser &parser, SmallVectorImpl<Attribute> &attrs) {
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                        [&] { return parser.parseAttribute(attrs.emplace_back()); });
+}
+static void printAttributeList(AsmPrinter &printer, ArrayRef<Attribute> attrs) {
+  printer << '[';
+  llvm::interleaveComma(attrs, printer);
+  printer << ']';
+}
+
 #define GET_ATTRDEF_CLASSES
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnAttrs.cpp.inc"
 

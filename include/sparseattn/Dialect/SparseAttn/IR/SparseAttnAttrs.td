@@ -65,7 +65,7 @@ def SparseAttn_HeadTableAttr : SparseAttn_Attr<"HeadTable", "head_table", [
     there is at least one. The number of entries is checked by the user op.
   }];
   let parameters = (ins ArrayRefParameter<"::mlir::Attribute">:$heads);
-  let assemblyFormat = "`<` `[` $heads `]` `>`";
+  let assemblyFormat = "`<` custom<AttributeList>($heads) `>`";
   let genVerifyDecl = 1;
 }
 
@@ -239,7 +239,7 @@ def SparseAttn_HeadCachesAttr : SparseAttn_Attr<"HeadCaches", "head_caches", [
   let summary = "ragged cache: one kind for each KV head (ConSA)";
   let description = [{Constraints: (A12) entries are `full_cache` or `ring`, and there is at least one.}];
   let parameters = (ins ArrayRefParameter<"::mlir::Attribute">:$heads);
-  let assemblyFormat = "`<` `[` $heads `]` `>`";
+  let assemblyFormat = "`<` custom<AttributeList>($heads) `>`";
   let genVerifyDecl = 1;
 }
 
