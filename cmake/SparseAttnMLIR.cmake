@@ -52,3 +52,12 @@ function(sparseattn_add_tool name)
   add_dependencies(${name} sparseattn-headers)
   target_link_libraries(${name} PRIVATE sparseattn-compiler)
 endfunction()
+
+# sparseattn_limit_exports(<shared library> <symbol pattern>): makes nothing else visible, because processes
+# that load the library often hold another LLVM.
+function(sparseattn_limit_exports name SPARSEATTN_EXPORTS)
+  set(map ${CMAKE_CURRENT_BINARY_DIR}/${name}.map)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/exports.map.in ${map} @ONLY)
+  target_link_options(${name} PRIVATE -Wl,--version-script=${map})
+  set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS ${map})
+endfunction()

@@ -1,5 +1,5 @@
 # The lit suite. Substitutions: the project's tools by name, FileCheck, not, mlir-opt and mlir-translate
-# of the MLIR the project was built with (%mlir_opt, %mlir_translate), %plugin, %python, %ptxas.
+# of the MLIR the project was built with (%mlir_opt, %mlir_translate), %plugin, %python, %build (the build folder), %ptxas.
 # Features: hopper (a Hopper GPU may be used), ptxas.
 
 import os
@@ -26,15 +26,17 @@ plugin = os.path.join(config.sparseattn_binary_dir, "lib", "SparseAttnPlugin" + 
 llvm_config.add_tool_substitutions(
     [
         "FileCheck",
+        "llvm-nm",
         "not",
         "split-file",
         "sparseattn-opt",
         ToolSubst("sparseattn-compile", unresolved="ignore"),
-        ToolSubst("sparseattn-lsp-server", unresolved="ignore"),
+        "sparseattn-lsp-server",
         ToolSubst("%mlir_opt", os.path.join(config.llvm_tools_dir, "mlir-opt")),
         ToolSubst("%mlir_translate", os.path.join(config.llvm_tools_dir, "mlir-translate")),
         ToolSubst("%plugin", plugin),
         ToolSubst("%python", config.python),
+        ToolSubst("%build", config.sparseattn_binary_dir),
     ],
     [tools_dir, config.llvm_tools_dir],
 )

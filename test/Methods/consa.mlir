@@ -18,8 +18,7 @@ func.func @layer(%query: !q, %key: !kv, %value: !kv) -> !q {
 func.func @learning(%query: !q, %key: !kv, %value: !kv, %log_alpha: tensor<2xf32>, %noise: tensor<2xf32>)
     -> (!q, tensor<2xf32>) {
   %z, %open = sparseattn.hard_concrete_gate %log_alpha, %noise : (tensor<2xf32>, tensor<2xf32>) -> (tensor<2xf32>, tensor<2xf32>)
-  %one = arith.constant dense<1.0> : tensor<2xf32>
-  %rest = arith.subf %one, %z : tensor<2xf32>
+  %one = arith.constant 1.0 : f32
   // KV head r gates the query heads 2r and 2r + 1.
   %empty = tensor.empty() : tensor<1x4x100xf32>
   %gate_full = linalg.generic {
@@ -32,9 +31,10 @@ func.func @learning(%query: !q, %key: !kv, %value: !kv, %log_alpha: tensor<2xf32
   %gate_window = linalg.generic {
     indexing_maps = [affine_map<(b, h, i) -> (h floordiv 2)>, affine_map<(b, h, i) -> (b, h, i)>],
     iterator_types = ["parallel", "parallel", "parallel"]}
-    ins(%rest : tensor<2xf32>) outs(%empty : tensor<1x4x100xf32>) {
+    ins(%z : tensor<2xf32>) outs(%empty : tensor<1x4x100xf32>) {
   ^bb0(%g: f32, %o: f32):
-    linalg.yield %g : f32
+    %rest = arith.subf %one, %g : f32
+    linalg.yield %rest : f32
   } -> tensor<1x4x100xf32>
   %full = sparseattn.attention %query, %key, %value keys(#sparseattn.causal) : (!q, !kv, !kv) -> !q
   %window = sparseattn.attention %query, %key, %value keys(#sparseattn.window<32>) : (!q, !kv, !kv) -> !q
