@@ -223,7 +223,7 @@ Value AttentionEmitter::blockOrigin(const KeySource &source) {
   if (source.origin == BlockOrigin::Absolute)
     return k.index(0);
   if (spec.validRange)
-    return k.loadIndex(spec.validRange, {batch, firstToken, k.index(0)});
+    return k.max(k.loadIndex(spec.validRange, {batch, firstToken, k.index(0)}), k.index(0));
   return k.load(rowBase, k.index(0));
 }
 

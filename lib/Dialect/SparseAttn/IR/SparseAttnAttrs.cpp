@@ -183,8 +183,10 @@ Value SoftcapAttr::buildScore(OpBuilder &b, Location loc, Value score) const {
 // Softmax
 //===----------------------------------------------------------------------===//
 
-/// Finite, so that `-inf - max` is -inf and its exponential 0, never NaN.
-static constexpr double kInitialMax = -1073741824.0; // -2^30
+/// Finite, so that `-inf - max` is -inf and its exponential 0, never NaN; below
+/// any score or sink in use, or rows would lose them; and so that its multiple
+/// by log2(e) is finite, too.
+static constexpr double kInitialMax = -1.0e38;
 
 NormalizerState SoftmaxAttr::buildInit(OpBuilder &b, Location loc, Value sink) const {
   Type type = sink ? sink.getType() : b.getF32Type();
