@@ -73,6 +73,8 @@ void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptio
 
   if (options.parallel)
     manager.addPass(createConvertSCFToOpenMPPass());
+  else
+    manager.addPass(createScopeScratch());
   manager.addPass(createConvertVectorToSCFPass());
   manager.addPass(createConvertVectorToLLVMPass());
   // Before control flow is unstructured: a memref.alloca_scope holds one block.

@@ -40,4 +40,16 @@ def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
   ];
 }
 
+def ScopeScratch : Pass<"sparseattn-scope-scratch"> {
+  let summary = "free the scratch of every iteration of parallel loops";
+  let description = [{
+    Surrounds the body of each `scf.parallel` that allocates on the stack by
+    `llvm.intr.stacksave` and `llvm.intr.stackrestore`. For loops that stay on
+    one thread: `scf.parallel` promises to free its allocas, but the `cf` loop
+    that it becomes does not, and a long loop would exhaust the stack.
+    `convert-scf-to-openmp` frees them itself.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // SPARSEATTN_CONVERSION_PASSES_TD

@@ -180,7 +180,12 @@ Value LoopBuilder::asTensor(Value buffer) {
       /*restrict=*/true, /*writable=*/true);
 }
 Value LoopBuilder::scratch(ArrayRef<int64_t> shape, Type elementType) {
-  return memref::AllocaOp::create(b, loc, MemRefType::get(shape, elementType));
+  // 64 KiB: a handful of them fits the stack of any OpenMP thread (4 MiB).
+  constexpr int64_t maxStackElements = 16 * 1024;
+  auto type = MemRefType::get(shape, elementType);
+  if (type.getNumElements() > maxStackElements)
+    return memref::AllocOp::create(b, loc, type);
+  return memref::AllocaOp::create(b, loc, type);
 }
 Value LoopBuilder::scratch(Value size, Type elementType) {
   return memref::AllocOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, elementType),
