@@ -133,11 +133,11 @@ SPARSEATTN_EXPORT SparseAttnResult *sparseattnEngineCreate(const char *ir, size_
 
 /* Signature of the functions, as the *input* module declares them:
  *   {"functions": [{"name", "attributes", "arguments": [VALUE], "results": [VALUE]}]}
- *   VALUE = {"name", "kind": "scalar" | "tensor" | "buffer", "dtype", "shape": [size | null]}
+ *   VALUE = {"name", "kind": "scalar" | "tensor" | "buffer", "dtype", "shape": [size | null], "attributes"}
  * dtype is f16, bf16, f32, f64, index, i1, i8, i16, i32 or i64; null is a size
  * known at the call; scalars have no shape. A tensor argument is never written to,
- * a buffer (a memref) may be. "attributes" are the function's
- * attributes `sparseattn.*`. NULL engine: "". */
+ * a buffer (a memref) may be. "attributes" are those
+ * attributes of the function or value that begin with `sparseattn.`. NULL engine: "". */
 SPARSEATTN_EXPORT const char *sparseattnEngineSignature(const SparseAttnEngine *engine);
 
 /* Calls `function`. `values` holds `count` pointers: one for each argument, then

@@ -6,7 +6,7 @@ A tensor crosses the call as a descriptor of 64-bit words
 
 import ctypes
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import numpy as np
@@ -41,16 +41,18 @@ class Value:
     kind: "tensor" (passed by value: never written), "buffer" (a memref: the
     code may write to the caller's array) or "scalar". dtype: as in MLIR.
     shape: None stands for a size that the call decides; () for scalars.
+    attributes: what the module says about the value, for example its layout.
     """
 
     name: str
     kind: str
     dtype: str
     shape: tuple[int | None, ...]
+    attributes: dict = field(default_factory=dict, compare=False)
 
     @staticmethod
     def from_json(entry: dict) -> "Value":
-        return Value(entry["name"], entry["kind"], entry["dtype"], tuple(entry.get("shape", ())))
+        return Value(entry["name"], entry["kind"], entry["dtype"], tuple(entry.get("shape", ())), entry["attributes"])
 
     def __str__(self) -> str:
         if self.kind == "scalar":

@@ -99,15 +99,29 @@ static llvm::json::Value attributeToJSON(Attribute attribute) {
   return llvm::json::fixUTF8(text);
 }
 
+/// The `sparseattn.*` entries of a dictionary, without the prefix.
+static llvm::json::Object getOwnAttributes(ArrayRef<NamedAttribute> attributes) {
+  llvm::json::Object own;
+  for (NamedAttribute attribute : attributes) {
+    StringRef name = attribute.getName();
+    if (name.consume_front("sparseattn."))
+      own[llvm::json::fixUTF8(name)] = attributeToJSON(attribute.getValue());
+  }
+  return own;
+}
+
 static LogicalResult addValues(func::FuncOp function, StringRef what, TypeRange types,
-                               function_ref<Attribute(unsigned)> getNameAttr,
+                               function_ref<DictionaryAttr(unsigned)> getAttrs,
                                std::vector<ValueSignature> &values) {
   for (auto [index, type] : llvm::enumerate(types)) {
     ValueSignature &value = values.emplace_back();
-    if (auto name = dyn_cast_or_null<StringAttr>(getNameAttr(index)))
-      value.name = llvm::json::fixUTF8(name.getValue());
-    else
-      value.name = ((what == "argument" ? "arg" : "result") + Twine(index)).str();
+    value.name = ((what == "argument" ? "arg" : "result") + Twine(index)).str();
+    if (DictionaryAttr attributes = getAttrs(index)) {
+      value.attributes = getOwnAttributes(attributes.getValue());
+      if (auto name = value.attributes.getString("name"))
+        value.name = name->str();
+      value.attributes.erase("name");
+    }
     std::string reason = getValueSignature(type, value);
     if (!reason.empty())
       return function.emitError() << what << " " << index << " cannot cross a call: " << reason
@@ -117,7 +131,6 @@ static LogicalResult addValues(func::FuncOp function, StringRef what, TypeRange 
 }
 
 FailureOr<std::vector<FunctionSignature>> sparseattn::getSignatures(ModuleOp module) {
-  constexpr StringLiteral kNameAttr = "sparseattn.name";
   std::vector<FunctionSignature> signatures;
   for (auto function : module.getOps<func::FuncOp>()) {
     if (!function.isPublic())
@@ -128,15 +141,11 @@ FailureOr<std::vector<FunctionSignature>> sparseattn::getSignatures(ModuleOp mod
     signature.name = function.getName().str();
     FunctionType type = function.getFunctionType();
     if (failed(addValues(function, "argument", type.getInputs(),
-                         [&](unsigned i) { return function.getArgAttr(i, kNameAttr); }, signature.arguments)) ||
+                         [&](unsigned i) { return function.getArgAttrDict(i); }, signature.arguments)) ||
         failed(addValues(function, "result", type.getResults(),
-                         [&](unsigned i) { return function.getResultAttr(i, kNameAttr); }, signature.results)))
+                         [&](unsigned i) { return function.getResultAttrDict(i); }, signature.results)))
       return failure();
-    for (NamedAttribute attribute : function->getDiscardableAttrs()) {
-      StringRef name = attribute.getName();
-      if (name.consume_front("sparseattn."))
-        signature.attributes[llvm::json::fixUTF8(name)] = attributeToJSON(attribute.getValue());
-    }
+    signature.attributes = getOwnAttributes(function->getDiscardableAttrDictionary().getValue());
   }
   return signatures;
 }
@@ -164,6 +173,7 @@ static llvm::json::Array toJSON(ArrayRef<ValueSignature> values) {
         shape.push_back(ShapedType::isDynamic(size) ? llvm::json::Value(nullptr) : llvm::json::Value(size));
       object["shape"] = std::move(shape);
     }
+    object["attributes"] = llvm::json::Object(value.attributes);
     array.push_back(std::move(object));
   }
   return array;

@@ -37,6 +37,8 @@ struct ValueSignature {
   ElementKind element;
   /// Empty for scalars; `ShapedType::kDynamic` for sizes known at the call.
   std::vector<int64_t> shape;
+  /// The value's other `sparseattn.*` attributes, without the prefix.
+  llvm::json::Object attributes;
 };
 
 struct FunctionSignature {
@@ -58,8 +60,8 @@ struct FunctionSignature {
 mlir::FailureOr<std::vector<FunctionSignature>> getSignatures(mlir::ModuleOp module);
 
 /// Schema: `{"functions": [{"name", "attributes", "arguments", "results"}]}`;
-/// a value is `{"name", "kind": "scalar"|"tensor"|"buffer", "dtype", "shape"}`,
-/// where a dynamic size is `null` and scalars have no shape.
+/// a value is `{"name", "kind": "scalar"|"tensor"|"buffer", "dtype", "shape",
+/// "attributes"}`, where a dynamic size is `null` and scalars have no shape.
 llvm::json::Object toJSON(llvm::ArrayRef<FunctionSignature> signatures);
 
 /// `tensor<1x?x64xf32>`, `memref<4xi32>` or `index`.

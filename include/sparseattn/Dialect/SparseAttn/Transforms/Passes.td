@@ -48,6 +48,53 @@ def SparseAttnDecompose : Pass<"sparseattn-decompose"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def SparseAttnExtractLayers : Pass<"sparseattn-extract-layers", "::mlir::ModuleOp"> {
+  let summary = "one function for each attention layer";
+  let description = [{
+    *Reads* every attention-like operation of the module's functions, with the
+    sharing between layers as `sparseattn-resolve-kv-sharing` finds it.
+
+    *Holds afterwards:* each layer is a public function `layer_<n>`
+    (`<function>_layer_<n>` when several functions have attention), called where
+    it was. It holds the attention-like operations of layer `n` and the
+    dialect's operations around them: what combines or selects from their
+    results, and what prepares their operands, for the first layer that needs
+    it. Scalar constants are inside; every other operand is an argument, named
+    by its role (`sparseattn.name = "query"`), with `sparseattn.layout` where it
+    has one. What is used outside the layer is a result.
+
+    The function carries `sparseattn.layer`, `sparseattn.kind` (for example
+    `"window"`, `"sparse+window"`) and `sparseattn.operations`: for each
+    attention-like operation `operation`, `keys`, `window`, `scale`, `layout`,
+    and, where it reads those of other layers, `kv_source` and `index_source`.
+
+    Where data of a layer leaves through a framework's operation and comes back
+    into the same layer, each attention-like operation is a function of its own
+    (`layer_0`, `layer_0_0`). With `kernels-only` everything but these functions
+    is dropped: what is left can be compiled. A second run changes nothing.
+
+    *Remarks:* attention that stays where it is, in a region of another
+    operation or outside functions of the module.
+
+    *Errors:* those of `sparseattn-resolve-kv-sharing`.
+
+    *Numerics:* bit-exact; operations move and do not change.
+
+    *Leaves to others:* caches, `kv_share` and `extern` stay in the caller.
+
+    Example:
+    ```mlir
+    %o = sparseattn.attention %q, %k, %v keys(#sparseattn.window<32>) {layer = 3 : i64} : ...
+    // becomes
+    %o = call @layer_3(%q, %k, %v) : ...
+    ```
+  }];
+  let options = [
+    Option<"kernelsOnly", "kernels-only", "bool", "false", "Drop everything but the extracted functions">
+  ];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::sparseattn::SparseAttnDialect"];
+}
+
 def SparseAttnResolveKVSharing : Pass<"sparseattn-resolve-kv-sharing"> {
   let summary = "make every K/V and index edge between layers explicit, and check it";
   let description = [{

@@ -7,6 +7,7 @@
 #ifndef SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
 #define SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 
 namespace sparseattn {
@@ -38,6 +39,14 @@ inline constexpr llvm::StringLiteral kIndexSourceAttrName = "sparseattn.index_so
 /// `sparseattn-resolve-kv-sharing`. On failure errors were emitted and the
 /// function at fault is unchanged.
 llvm::LogicalResult resolveKVSharing(mlir::Operation *root);
+
+/// Discardable attribute of an extracted function: the number of its layer.
+inline constexpr llvm::StringLiteral kLayerAttrName = "sparseattn.layer";
+
+/// Gives each attention layer of `module` a function of its own, called where
+/// the layer was; see `sparseattn-extract-layers`. Returns these functions,
+/// also those of an earlier call.
+mlir::FailureOr<llvm::SmallVector<mlir::Operation *>> extractLayers(mlir::ModuleOp module);
 
 } // namespace sparseattn
 
