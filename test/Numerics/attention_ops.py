@@ -154,8 +154,11 @@ class Attention:
         return (f"func.func @f({arguments}) -> ({given}) {{\n  {values} = {' '.join(words)}\n"
                 f"    : ({taken}) -> ({given})\n  return {values} : {given}\n}}\n")
 
+    def compile(self):
+        return compile_function(self.asm(), self.opt_level)
+
     def run(self, inputs) -> dict:
-        results = compile_function(self.asm(), self.opt_level)(*(inputs[name] for name in self.operand_types()))
+        results = self.compile()(*(inputs[name] for name in self.operand_types()))
         return dict(zip(self.result_types(), results))
 
     def reference(self, inputs) -> dict:
