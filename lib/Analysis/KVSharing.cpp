@@ -212,8 +212,14 @@ LogicalResult KVSharing::findIndexProducers() {
     for (auto [selection, source] : llvm::zip(selections, sources)) {
       Value origin = findSelectionOrigin(selection->get());
       int64_t producer;
+      auto *shared = llvm::find_if(uses, [&, source = source](KVUse &use) {
+        return use.op == op && use.source == source && use.isConsumer();
+      });
       if (Operation *scorer = origin.getDefiningOp(); scorer && layerOf.contains(scorer))
         producer = layerOf[scorer];
+      else if (shared != uses.end())
+        // Nothing in sight scored the blocks: they are blocks of the producer's keys.
+        producer = shared->producer;
       else
         producer = firstUser.try_emplace(origin, layer).first->second;
       if (producer > layer) {
@@ -236,8 +242,8 @@ LogicalResult KVSharing::findIndexProducers() {
 FailureOr<KVSharing> KVSharing::compute(Operation *scope) {
   KVSharing sharing;
   if (failed(sharing.numberLayers(scope)) || failed(sharing.collectUses(scope)) ||
-      failed(sharing.findProducers()) || failed(sharing.findIndexProducers()) ||
-      failed(sharing.checkExplicitSources()) || failed(sharing.checkPatterns()) ||
+      failed(sharing.findProducers()) || failed(sharing.checkExplicitSources()) ||
+      failed(sharing.findIndexProducers()) || failed(sharing.checkPatterns()) ||
       failed(sharing.checkCaches(scope)) || failed(sharing.checkPositions()) ||
       failed(sharing.checkIndexAgainstKV()))
     return failure();

@@ -79,7 +79,9 @@ static Parts decompose(OpBuilder &b, AttentionOp op) {
       Value(), Value(), op.getKeys(), op.getScaleAttr(), op.getScoreModAttr(), op.getNormalizerAttr(), emit,
       TopKAttr(), op.getReturnLseAttr(), op.getLayoutAttr(), op.getLayerAttr(), op.getKvSourceAttr());
   copyDiscardable(op, attention);
-  Value offset = buildQueryOffset(b, loc, op.getQOffset(), op.getQuery(), op.getKey(), op.getLayout());
+  Value offset = op.getQOffset();
+  if (op.getKeys().isTokenAligned())
+    offset = buildQueryOffset(b, loc, offset, op.getQuery(), op.getKey(), op.getLayout());
   auto select = SelectTopKOp::create(b, loc, op.getOutputs().back().getType(), attention.getScore(),
                                      op.getValidRange(), offset, op.getSelectAttr(),
                                      BlockOriginAttr::get(b.getContext(), emit.getOrigin()), UnitAttr());

@@ -95,6 +95,59 @@ def SparseAttnExtractLayers : Pass<"sparseattn-extract-layers", "::mlir::ModuleO
   let dependentDialects = ["::mlir::func::FuncDialect", "::sparseattn::SparseAttnDialect"];
 }
 
+def SparseAttnPlanKVCache : Pass<"sparseattn-plan-kv-cache"> {
+  let summary = "who keeps how many keys and values, in which cache, in how many bytes";
+  let description = [{
+    *Reads* every attention-like operation of each function, its key patterns
+    and the sharing between layers (as `sparseattn-resolve-kv-sharing` finds it),
+    and the summaries that routing reads.
+
+    *Holds afterwards:* attribute `sparseattn.kv_plan` on the function (a
+    dictionary: `caches`, `total_bytes`, `dense_bytes`) and on each operation
+    (an array: the entries of `caches` that it reads). An entry has `layer`,
+    `producer` (the owner; another layer for an alias, which takes no bytes),
+    `kind`, `heads`, `key_dim`, `value_dim`, `dtype`, `length`, `batch`, `bytes`,
+    and for summaries `summary_block`, `summary_stride`. Layers have numbers.
+
+    | who reads the cache | kind |
+    |---|---|
+    | some pattern without bound | full |
+    | windows only, also in consumers | ring of the widest |
+    | heads that differ | one of them for each head (ragged) |
+    | routing, or keys that are summaries | one slot for each block |
+
+    Bytes are `batch * heads * slots * (key_dim + value_dim) * bytes(dtype)`
+    (specification 2.3, 3.3, 5.3), exact 64-bit integers. The dense baseline
+    keeps every token of the widest source of every layer.
+
+    The JSON document has `schema` = `sparseattn.kv_plan`, `version` = 1 and
+    `functions`, each with `name`, `caches`, `total_bytes`, `dense_bytes` and
+    `ratio`. An entry of `caches` names its `ring`, or `ring_of_head`, null for
+    all tokens, so that a reader can compute other lengths.
+
+    *Errors:* those of `sparseattn-resolve-kv-sharing`; a dynamic length or batch
+    without the option; a dtype that no cache can have; sizes beyond 64 bits; a
+    file that cannot be written.
+
+    *Numerics:* bit-exact; attributes only.
+
+    *Leaves to others:* allocation.
+
+    Example:
+    ```
+    sparseattn-opt model.mlir --sparseattn-plan-kv-cache="length=32768 dtype=f8E4M3FN print" -o /dev/null
+    ```
+  }];
+  let options = [
+    Option<"length", "length", "int64_t", "-1", "Tokens of each sequence; default: the key length of each operation">,
+    Option<"batch", "batch", "int64_t", "-1", "Sequences; default: the batch size of each operation">,
+    Option<"dtype", "dtype", "std::string", "", "Element type of every cache, for example bf16 or f8E4M3FN; default: that of the keys">,
+    Option<"print", "print", "bool", "false", "Print a table to standard output">,
+    Option<"json", "json", "std::string", "", "Write the plan as JSON to this file; - is standard output">
+  ];
+  let dependentDialects = ["::sparseattn::SparseAttnDialect"];
+}
+
 def SparseAttnResolveKVSharing : Pass<"sparseattn-resolve-kv-sharing"> {
   let summary = "make every K/V and index edge between layers explicit, and check it";
   let description = [{

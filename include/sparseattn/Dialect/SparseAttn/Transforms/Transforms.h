@@ -35,6 +35,10 @@ llvm::LogicalResult decomposeFusedOps(mlir::Operation *root);
 /// selection operand the layer that selected.
 inline constexpr llvm::StringLiteral kIndexSourceAttrName = "sparseattn.index_source";
 
+/// Discardable attribute with the KV plan: a dictionary on functions, an array
+/// of its entries on attention operations.
+inline constexpr llvm::StringLiteral kKVPlanAttrName = "sparseattn.kv_plan";
+
 /// Makes the K/V and index edges between the layers below `root` explicit; see
 /// `sparseattn-resolve-kv-sharing`. On failure errors were emitted and the
 /// function at fault is unchanged.
