@@ -95,6 +95,49 @@ def SparseAttnExtractLayers : Pass<"sparseattn-extract-layers", "::mlir::ModuleO
   let dependentDialects = ["::mlir::func::FuncDialect", "::sparseattn::SparseAttnDialect"];
 }
 
+def SparseAttnFuse : Pass<"sparseattn-fuse"> {
+  let summary = "put the parts of a layer into one operation";
+  let description = [{
+    *Reads* the groups of specification 9.2, in any region.
+
+    | group | parts | becomes |
+    |---|---|---|
+    | `summarize` {3} | `chunk_summarize` (mean, learned_query), `kv_cache.append` of the same keys | `kv_cache.append` with `summarize` |
+    | `select` {2+6} | `attention` with `emit`, `select_topk` | `attention` with `select` |
+    | `heads` {12} | `attention`s over `tensor.extract_slice`s of the heads, `tensor.concat` or `tensor.insert_slice`s | `attention` with `head_table` |
+    | `route` {4+7} | `block_logits` (`before_own`), `entmax_route` | `route` |
+    | `routed` {4+7+9} | `route` or its parts, `sparse_attention` (`bitmask`) | `routed_attention`, for at most 8 queries |
+    | `branches` {9+1+10} | `attention`s and `sparse_attention`s of one query, `gated_combine` | `branched_attention` |
+
+    *Holds afterwards:* groups whose conditions hold are one operation, with the
+    attributes of their parts; `strategy`, a hint, is dropped, and so is an
+    outdated `sparseattn.kv_plan`.
+
+    *When it cannot:* a missed remark (category `sparseattn-fuse`, named after
+    the group) with reason and suggestion, when the parts are there but a
+    condition fails; the parts stay. Show them with
+    `--remarks-filter-missed=sparseattn-fuse`.
+
+    *Numerics:* bit-exact: fused operations are defined by their parts.
+
+    *Leaves to others:* `sparseattn-decompose` is the inverse.
+
+    Example:
+    ```mlir
+    %o, %s = sparseattn.attention %q, %k, %v keys(#sparseattn.causal) emit(#sparseattn.block_score<block = 64>) : ...
+    %i = sparseattn.select_topk %s <k = 16, block = 64> : ...
+    // becomes
+    %o, %i = sparseattn.attention %q, %k, %v keys(#sparseattn.causal) emit(#sparseattn.block_score<block = 64>)
+      select <k = 16, block = 64> : ...
+    ```
+  }];
+  let options = [
+    ListOption<"groups", "groups", "std::string", "Groups to fuse: summarize, select, heads, route, routed, branches; default: all">,
+    Option<"routed", "routed", "std::string", "\"decode\"", "Fuse routing and attention for at most 8 queries (decode) or always">
+  ];
+  let dependentDialects = ["::sparseattn::SparseAttnDialect"];
+}
+
 def SparseAttnPlanKVCache : Pass<"sparseattn-plan-kv-cache"> {
   let summary = "who keeps how many keys and values, in which cache, in how many bytes";
   let description = [{

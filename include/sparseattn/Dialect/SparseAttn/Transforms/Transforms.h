@@ -31,6 +31,14 @@ mlir::FailureOr<llvm::SmallVector<mlir::Value>> decomposeFusedOp(mlir::OpBuilder
 /// Decomposes every fused operation in or below `root`.
 llvm::LogicalResult decomposeFusedOps(mlir::Operation *root);
 
+/// Names of the groups of `fuseOps`, in the order in which they are tried.
+llvm::ArrayRef<llvm::StringRef> getFusionGroups();
+
+/// Fuses the given groups (all when empty) in or below `root`, and emits missed
+/// remarks; see `sparseattn-fuse`. `routedAlways` fuses routing and attention
+/// also when there are more than 8 queries.
+void fuseOps(mlir::Operation *root, llvm::ArrayRef<std::string> groups = {}, bool routedAlways = false);
+
 /// Discardable attribute of a consumer of indices: `array<i64>`, for each
 /// selection operand the layer that selected.
 inline constexpr llvm::StringLiteral kIndexSourceAttrName = "sparseattn.index_source";
