@@ -191,6 +191,48 @@ def SparseAttnPlanKVCache : Pass<"sparseattn-plan-kv-cache"> {
   let dependentDialects = ["::sparseattn::SparseAttnDialect"];
 }
 
+def SparseAttnRaiseImported : Pass<"sparseattn-raise-imported"> {
+  let summary = "attention of generic StableHLO text to sparseattn.attention";
+  let description = [{
+    *Reads* a module of generic StableHLO text (`--allow-unregistered-dialect`),
+    as `python/sparseattn/frontend/jax_export.py` writes it.
+
+    | form | from | becomes |
+    |---|---|---|
+    | `stablehlo.composite "sparseattn.attention"` | `sparseattn.jax.attention`; operands are constants, the sink, query, key, value | `attention`; BTNH is layout `bshd`, BNTH `bhsd` |
+    | `stablehlo.custom_call @__cudnn$fmhaSoftmax` | `jax.nn.dot_product_attention(implementation="cudnn")` | `attention`; its result is BNTH whatever the operands, so a transpose behind it cancels or one is inserted |
+
+    cuDNN aligns masks top-left: unless both lengths are the same, `q_offset` is 0.
+
+    *Holds afterwards:* attention that could be raised is raised; private
+    functions that only it named (decompositions and what they call) are gone;
+    with `externalize`, other unregistered operations with results and without
+    regions, symbols and side effects are `sparseattn.extern` with their
+    attributes in dictionary `attributes`. Everything else is unchanged.
+
+    *When it cannot:* a remark with reason and suggestion; the operation stays.
+    Padding masks, dropout, paged keys, packed sequences, a composite without
+    layout, and anything the verifier of `attention` rejects.
+
+    *Numerics:* changes rounding: arithmetic becomes f32, while the frameworks
+    may round intermediate results to the element type.
+
+    *Leaves to others:* layer numbers, KV sharing.
+
+    Example:
+    ```mlir
+    %0 = "stablehlo.composite"(%q, %k, %v) <{composite_attributes = {causal = true, layout = "BTNH",
+      scale = 1.250000e-01 : f64}, decomposition = @f, name = "sparseattn.attention", version = 1 : i32}> : ...
+    // becomes
+    %0 = sparseattn.attention %q, %k, %v keys(#sparseattn.causal) scale 1.250000e-01 layout(bshd) : ...
+    ```
+  }];
+  let options = [
+    Option<"externalize", "externalize", "bool", "true", "Turn other opaque operations into sparseattn.extern">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::sparseattn::SparseAttnDialect"];
+}
+
 def SparseAttnResolveKVSharing : Pass<"sparseattn-resolve-kv-sharing"> {
   let summary = "make every K/V and index edge between layers explicit, and check it";
   let description = [{

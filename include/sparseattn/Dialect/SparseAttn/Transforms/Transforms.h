@@ -60,6 +60,16 @@ inline constexpr llvm::StringLiteral kLayerAttrName = "sparseattn.layer";
 /// also those of an earlier call.
 mlir::FailureOr<llvm::SmallVector<mlir::Operation *>> extractLayers(mlir::ModuleOp module);
 
+/// Discardable attribute of a `sparseattn.extern` that was an operation of an
+/// unregistered dialect: the dictionary of its attributes and properties.
+inline constexpr llvm::StringLiteral kExternAttributesName = "attributes";
+
+/// Turns the attention of generic StableHLO text below `root` into our
+/// operations, and with `externalize` what else is opaque into
+/// `sparseattn.extern`; see `sparseattn-raise-imported`. Remarks say what was
+/// not raised and why.
+void raiseImported(mlir::Operation *root, bool externalize = true);
+
 } // namespace sparseattn
 
 #endif // SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_TRANSFORMS_H
