@@ -45,7 +45,7 @@ struct LowerRope : OpRewritePattern<RopeOp> {
       k.forRange(k.index(pairs), [&](Value pair) {
         // In f32, angles at long contexts would be off by hundredths.
         Value frequency = k.exp(k.mul(k.toF64(pair), k.f64(logStep)));
-        Value angle = k.mul(k.toF64(k.add(offset, token)), frequency);
+        Value angle = k.mul(k.toF64(k.add(offset, k.mul(token, op.getStride()))), frequency);
         Value cos = k.truncate(k.cos(angle)), sin = k.truncate(k.sin(angle));
         if (op.getInverse())
           sin = k.sub(k.f32(0.0), sin);

@@ -28,6 +28,14 @@ func.func @rope_c2_large(%x: tensor<1x4x8x16xf32>) {
 }
 
 // -----
+func.func @rope_c5(%x: tensor<1x4x8x16xf32>) {
+  // expected-error @+1 {{(C5) expected stride >= 1, found 0}}
+  %y = sparseattn.rope %x dims 16 stride 0 : (tensor<1x4x8x16xf32>) -> tensor<1x4x8x16xf32>
+  return
+}
+
+// -----
+
 func.func @rope_c3(%x: tensor<1x4x8x16xf32>) {
   // expected-error@+1 {{(C3) expected a finite positive base, found -1}}
   %y = sparseattn.rope %x dims 16 base -1.0 : (tensor<1x4x8x16xf32>) -> tensor<1x4x8x16xf32>

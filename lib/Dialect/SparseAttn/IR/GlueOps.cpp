@@ -27,6 +27,8 @@ LogicalResult RopeOp::verify() {
   if (dims < 2 || dims % 2 != 0 || ShapedType::isDynamic(dim) || dims > dim)
     return emitConstraint(*this, 2) << "expected an even dims in [2, head dimension], found " << dims
                                     << " for input " << getInput().getType();
+  if (failed(verifyAtLeast(*this, 5, "stride", getStride(), 1)))
+    return failure();
   double base = getBase().convertToDouble();
   if (!(base > 0) || !getBase().isFinite())
     return emitConstraint(*this, 3) << "expected a finite positive base, found " << base;

@@ -12,9 +12,10 @@ include "sparseattn/Dialect/SparseAttn/IR/AttentionOps.td"
 def SparseAttn_RopeOp : SparseAttn_InferredOp<"rope"> {
   let summary = "rotary position embedding";
   let description = [{
-    Rotates `dims` channels of token `i`, in pairs `m = 0 .. dims/2 - 1`, by
-    the angle `(q_offset + i) * base^(-2m/dims)`; `inverse` rotates back
-    (DeepSeek-V4's output). The rotated channels are the first ones, or the
+    Rotates `dims` channels of row `i`, in pairs `m = 0 .. dims/2 - 1`, by the
+    angle `(q_offset + i*stride) * base^(-2m/dims)`; `inverse` rotates back
+    (DeepSeek-V4's output), `stride` is the distance in tokens between rows
+    that stand for blocks (its compressed entries), 1 by default. The rotated channels are the first ones, or the
     last ones with `tail`. Within them pair `m` is `(m, m + dims/2)`, or
     `(2m, 2m+1)` with `interleaved`. Other channels pass (specification 6.4,
     6.8; operator 19).
@@ -24,13 +25,15 @@ def SparseAttn_RopeOp : SparseAttn_InferredOp<"rope"> {
     - (C2) `dims` is even and lies in `[2, d]`.
     - (C3) `base > 0`.
     - (C4) the result has the type of the input.
+    - (C5) `stride >= 1`.
   }];
   let arguments = (ins SparseAttn_Float:$input, Optional<Index>:$q_offset, SparseAttn_IntAttr:$dims,
+    DefaultValuedAttr<SparseAttn_IntAttr, "1">:$stride,
     DefaultValuedAttr<F64Attr, "10000.0">:$base, UnitAttr:$inverse, UnitAttr:$interleaved, UnitAttr:$tail,
     DefaultValuedAttr<SparseAttn_LayoutAttr, "::sparseattn::Layout::BHSD">:$layout);
   let results = (outs SparseAttn_Float:$output);
   let assemblyFormat = [{
-    $input `dims` $dims (`base` $base^)? (`inverse` $inverse^)? (`interleaved` $interleaved^)? (`tail` $tail^)?
+    $input `dims` $dims (`stride` $stride^)? (`base` $base^)? (`inverse` $inverse^)? (`interleaved` $interleaved^)? (`tail` $tail^)?
     (`q_offset` `(` $q_offset^ `)`)? (`layout` `(` $layout^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
 }
