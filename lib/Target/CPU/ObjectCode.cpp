@@ -6,6 +6,7 @@
 
 #include "sparseattn/Target/CPU/ObjectCode.h"
 #include "PackedEntry.h"
+#include "RuntimeRoutines.h"
 
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Export.h"
@@ -156,8 +157,11 @@ FailureOr<ObjectCode> sparseattn::compileToObject(ModuleOp module, ArrayRef<Func
     return module.emitError() << "expected a module lowered to the LLVM dialect: translation to LLVM IR failed";
   llvmModule->setTargetTriple((*machine)->getTargetTriple());
   llvmModule->setDataLayout((*machine)->createDataLayout());
-  if (failed(addPackedEntries(module, *llvmModule, signatures)) ||
-      failed(verifyLLVM(module, *llvmModule, "after translation")))
+  if (failed(addPackedEntries(module, *llvmModule, signatures)))
+    return failure();
+  // After the entries, which rename all other definitions.
+  addRuntimeRoutines(*llvmModule);
+  if (failed(verifyLLVM(module, *llvmModule, "after translation")))
     return failure();
   dumpIR(options, "llvm", *llvmModule);
 
