@@ -43,6 +43,8 @@ using namespace sparseattn;
 static void addBufferization(OpPassManager &manager) {
   bufferization::OneShotBufferizePassOptions options;
   options.bufferizeFunctionBoundaries = true;
+  // A loop over decode steps carries a new cache each time.
+  options.allowReturnAllocsFromLoops = true;
   options.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
   options.unknownTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
   manager.addPass(bufferization::createOneShotBufferizePass(options));
@@ -54,12 +56,14 @@ static void addBufferization(OpPassManager &manager) {
 void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options) {
   // Operators -> loops over buffers.
   manager.addPass(createSparseAttnDecompose());
+  manager.addPass(createConvertSparseAttnCacheToTensor());
   manager.addPass(createConvertSparseAttnToSCF());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
   addBufferization(manager);
 
   // What is left of structured ops.
+  manager.addPass(createConvertStridedCopyToLinalg());
   manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   manager.addNestedPass<func::FuncOp>(LLVM::createLLVMRequestCWrappersPass());
   manager.addPass(memref::createExpandStridedMetadataPass());

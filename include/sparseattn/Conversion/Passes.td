@@ -9,6 +9,41 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertSparseAttnCacheToTensor : Pass<"convert-sparseattn-cache-to-tensor"> {
+  let summary = "KV caches to tensors of their slots";
+  let description = [{
+    Reads modules whose `!sparseattn.kv_cache` values are made, appended to,
+    read and viewed, also through functions, calls and `scf` loops and
+    conditions. Appends that also summarize are split by `sparseattn-decompose`
+    first. Afterwards no value is a cache: each is two tensors, the slots of
+    the keys `[batch, slots, key_dim]` and of the values `[batch, slots,
+    value_dim]`. The slots of head `h` follow those of head `h-1`, so that heads
+    that keep fewer tokens take less room; token `t` is in slot `t mod s` of
+    the `s` slots of its head.
+
+    `append` and `read` become loops over buffers, as in
+    `convert-sparseattn-to-scf`. `append` makes new storage: whoever holds the
+    old cache still reads the old tokens. `read` gives 0 for tokens that were
+    dropped, never written, or not below its `length`, which must be the number
+    of tokens appended so far.
+
+    numerics: bit-exact.
+
+    Left to others: everything on tensors.
+
+    Caches of 8-bit floats are an error: no CPU computes with them.
+
+    Example: a cache `<kind = #sparseattn.ring<4>, batch = 1, heads = 2, length
+    = 16, key_dim = 8, value_dim = 8, dtype = bf16>` is two
+    `tensor<1x8x8xbf16>`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+}
+
 def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
   let summary = "sparseattn operators on tensors to loops over buffers";
   let description = [{
@@ -38,6 +73,22 @@ def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
     "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
     "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"
   ];
+}
+
+def ConvertStridedCopyToLinalg : Pass<"convert-strided-copy-to-linalg"> {
+  let summary = "memref.copy of slices to linalg.generic";
+  let description = [{
+    Reads `memref.copy` between buffers of which one is not dense, as
+    bufferization makes them of `tensor.extract_slice`. Afterwards they are
+    `linalg.generic`. Without this pass, `finalize-memref-to-llvm` makes them
+    calls of `memrefCopy`, a function of MLIR's own run-time library, which
+    compiled code does not link.
+
+    numerics: bit-exact.
+
+    Left to others: dense copies, which become `memcpy`; loops.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
 def ScopeScratch : Pass<"sparseattn-scope-scratch"> {
