@@ -37,10 +37,12 @@ set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LLVM_LIBRARY_DIRS}")
 # sparseattn_add_library(<name> <sources...> [DEPENDS <tablegen targets...>] [LINK <our libraries...>])
 # An object library: every product links objects once, beside the one libMLIR.so, so that no process
 # ever holds a second copy of MLIR.
+option(SPARSEATTN_UNITY "Compile several files of a library together: a quick clean build, a slower incremental one" OFF)
 function(sparseattn_add_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   add_library(${name} OBJECT ${ARG_UNPARSED_ARGUMENTS})
   llvm_update_compile_flags(${name})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${SPARSEATTN_UNITY})
   add_dependencies(${name} sparseattn-headers ${ARG_DEPENDS})
   set_property(GLOBAL APPEND PROPERTY SPARSEATTN_OBJECTS $<TARGET_OBJECTS:${name}>)
 endfunction()
