@@ -25,3 +25,18 @@ if(SPARSEATTN_CCACHE)
     set(CMAKE_CXX_COMPILER_LAUNCHER ${SPARSEATTN_CCACHE_PROGRAM})
   endif()
 endif()
+
+option(SPARSEATTN_SANITIZE "Check our code with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+if(SPARSEATTN_SANITIZE)
+  # vptr needs the type information of libMLIR.so's classes in one place only, which shared libraries break.
+  set(flags -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all)
+  add_compile_options(${flags} -fno-omit-frame-pointer)
+  add_link_options(${flags})
+endif()
+
+option(SPARSEATTN_FUZZ "Build the fuzzer with clang, in a second build, and run it for a while in ctest" OFF)
+option(SPARSEATTN_FUZZ_INSTRUMENT "Configure that second build" OFF)
+if(SPARSEATTN_FUZZ_INSTRUMENT)
+  add_compile_options(-fsanitize=fuzzer-no-link,address -O1)
+  add_link_options(-fsanitize=address)
+endif()

@@ -22,8 +22,22 @@ endif()
 set(SPARSEATTN_PYTHON_ENVIRONMENT
   "PYTHONPATH=${PROJECT_SOURCE_DIR}/python"
   "PYTHONDONTWRITEBYTECODE=1"
+  "SPARSEATTN_BUILD=${PROJECT_BINARY_DIR}"
   "SPARSEATTN_LIBRARY=${PROJECT_BINARY_DIR}/lib/libSparseAttn.so"
   "SPARSEATTN_TOOLS=${PROJECT_BINARY_DIR}/bin")
+
+# A program without sanitizers that loads our libraries needs their run-time libraries first, and its own
+# memory is not ours to complain about.
+set(SPARSEATTN_SANITIZED_HOST_ENVIRONMENT "")
+if(SPARSEATTN_SANITIZE)
+  foreach(library asan ubsan stdc++)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=lib${library}.so
+      OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+    list(APPEND preload ${path})
+  endforeach()
+  list(JOIN preload ":" preload)
+  set(SPARSEATTN_SANITIZED_HOST_ENVIRONMENT "LD_PRELOAD=${preload}" "ASAN_OPTIONS=detect_leaks=0")
+endif()
 
 # sparseattn_add_pytest(<folder below test/>): one ctest entry that runs the folder's own test_*.py.
 function(sparseattn_add_pytest folder)
@@ -35,5 +49,6 @@ function(sparseattn_add_pytest folder)
     COMMAND ${SPARSEATTN_PYTHON} -m pytest -q -p no:cacheprovider
       --rootdir=${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${files}
     WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name})
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${SPARSEATTN_PYTHON_ENVIRONMENT}")
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT
+    "${SPARSEATTN_PYTHON_ENVIRONMENT};${SPARSEATTN_SANITIZED_HOST_ENVIRONMENT}")
 endfunction()

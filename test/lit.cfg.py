@@ -20,8 +20,10 @@ tools_dir = os.path.join(config.sparseattn_binary_dir, "bin")
 llvm_config.with_environment("PATH", [config.llvm_tools_dir, tools_dir], append_path=True)
 for setting in config.python_environment.split(";"):
     llvm_config.with_environment(*setting.split("=", 1))
-llvm_config.with_system_environment(["ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_PRELOAD"])
+llvm_config.with_system_environment(["ASAN_OPTIONS", "UBSAN_OPTIONS"])
 
+# Programs that are not ours but load our libraries.
+host = " ".join(["env", *config.sanitized_host_environment.split(";"), ""]) if config.sanitized_host_environment else ""
 plugin = os.path.join(config.sparseattn_binary_dir, "lib", "SparseAttnPlugin" + config.module_suffix)
 llvm_config.add_tool_substitutions(
     [
@@ -32,10 +34,10 @@ llvm_config.add_tool_substitutions(
         "sparseattn-opt",
         ToolSubst("sparseattn-compile", unresolved="ignore"),
         "sparseattn-lsp-server",
-        ToolSubst("%mlir_opt", os.path.join(config.llvm_tools_dir, "mlir-opt")),
+        ToolSubst("%mlir_opt", host + os.path.join(config.llvm_tools_dir, "mlir-opt")),
         ToolSubst("%mlir_translate", os.path.join(config.llvm_tools_dir, "mlir-translate")),
         ToolSubst("%plugin", plugin),
-        ToolSubst("%python", config.python),
+        ToolSubst("%python", host + config.python),
         ToolSubst("%build", config.sparseattn_binary_dir),
     ],
     [tools_dir, config.llvm_tools_dir],
