@@ -47,14 +47,13 @@ static void attach(Operation *scope, const KVSharing &sharing, const KVPlan &pla
       op->setAttr("layer", builder.getI64IntegerAttr(layer));
 }
 
-static LogicalResult writeJson(Operation *root, StringRef path, llvm::json::Array functions) {
-  llvm::json::Value document = llvm::json::Object{
-      {"schema", "sparseattn.kv_plan"}, {"version", 1}, {"functions", std::move(functions)}};
+/// Writes one form of the plan to a file.
+static LogicalResult writeFile(Operation *root, StringRef path, StringRef text) {
   std::error_code error;
   llvm::ToolOutputFile file(path, error, llvm::sys::fs::OF_Text);
   if (error)
     return root->emitError() << "cannot write the KV plan to '" << path << "': " << error.message();
-  file.os() << llvm::formatv("{0:2}", document) << '\n';
+  file.os() << text;
   file.os().flush();
   if (file.os().has_error()) {
     std::string message = file.os().error().message();
@@ -63,6 +62,12 @@ static LogicalResult writeJson(Operation *root, StringRef path, llvm::json::Arra
   }
   file.keep();
   return success();
+}
+
+static std::string toDocument(llvm::json::Array functions) {
+  llvm::json::Value document = llvm::json::Object{
+      {"schema", "sparseattn.kv_plan"}, {"version", 1}, {"functions", std::move(functions)}};
+  return llvm::formatv("{0:2}\n", document).str();
 }
 
 namespace {
@@ -96,6 +101,8 @@ struct PlanKVCache : sparseattn::impl::SparseAttnPlanKVCacheBase<PlanKVCache> {
     if (failed(options))
       return signalPassFailure();
     llvm::json::Array functions;
+    std::string tables;
+    llvm::raw_string_ostream tableStream(tables);
     for (Operation *scope : findAttentionScopes(root)) {
       FailureOr<KVSharing> sharing = KVSharing::compute(scope);
       if (failed(sharing))
@@ -105,11 +112,13 @@ struct PlanKVCache : sparseattn::impl::SparseAttnPlanKVCacheBase<PlanKVCache> {
         return signalPassFailure();
       attach(scope, *sharing, *plan);
       std::string name = getScopeName(scope);
-      if (print)
-        plan->print(llvm::outs(), name);
+      plan->print(tableStream, name);
       functions.push_back(plan->toJson(StringRef(name).ltrim('@')));
     }
-    if (!json.empty() && failed(writeJson(root, json, std::move(functions))))
+    if (print)
+      llvm::outs() << tables;
+    if ((!table.empty() && failed(writeFile(root, table, tables))) ||
+        (!json.empty() && failed(writeFile(root, json, toDocument(std::move(functions))))))
       return signalPassFailure();
   }
 };

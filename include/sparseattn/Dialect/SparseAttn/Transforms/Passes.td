@@ -186,6 +186,7 @@ def SparseAttnPlanKVCache : Pass<"sparseattn-plan-kv-cache"> {
     Option<"batch", "batch", "int64_t", "-1", "Sequences; default: the batch size of each operation">,
     Option<"dtype", "dtype", "std::string", "", "Element type of every cache, for example bf16 or f8E4M3FN; default: that of the keys">,
     Option<"print", "print", "bool", "false", "Print a table to standard output">,
+    Option<"table", "table", "std::string", "", "Write the table to this file; - is standard output">,
     Option<"json", "json", "std::string", "", "Write the plan as JSON to this file; - is standard output">
   ];
   let dependentDialects = ["::sparseattn::SparseAttnDialect"];

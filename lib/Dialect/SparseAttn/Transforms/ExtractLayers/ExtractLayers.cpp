@@ -79,7 +79,7 @@ public:
     for (Operation *op : group.ops) {
       Operation *clone = builder.clone(*op, mapping);
       // The plan is about the model; the function stands alone.
-      clone->removeDiscardableAttr("sparseattn.kv_plan");
+      clone->removeDiscardableAttr(kKVPlanAttrName);
     }
     auto results = llvm::map_to_vector(outputs, [&](OpResult result) { return mapping.lookup<Value>(result); });
     func::ReturnOp::create(builder, loc, results);
