@@ -62,8 +62,7 @@ static Value lookThroughOnce(Value value) {
   return {};
 }
 
-/// The first version of a cache.
-static Value getCacheBase(Value cache) {
+Value sparseattn::findCacheBase(Value cache) {
   llvm::SmallPtrSet<Operation *, 8> visited; // Graph regions may be cyclic.
   while (Operation *op = cache.getDefiningOp()) {
     if (!visited.insert(op).second)
@@ -84,7 +83,7 @@ KVRoot sparseattn::findKVRoot(Value value) {
     if (!visited.insert(op).second)
       break;
     if (auto read = dyn_cast<KVCacheReadOp>(op))
-      return {getCacheBase(read.getCache()), value == read.getKey() ? KVRoot::Part::Key : KVRoot::Part::Value};
+      return {findCacheBase(read.getCache()), value == read.getKey() ? KVRoot::Part::Key : KVRoot::Part::Value};
     Value next = lookThroughOnce(value);
     if (!next)
       break;

@@ -87,14 +87,7 @@ struct StoredRoots {
   explicit StoredRoots(Operation *scope) {
     walkScope<KVCacheAppendOp>(scope, [&](KVCacheAppendOp append) {
       KVRoot key = findKVRoot(append.getKey()), value = findKVRoot(append.getValue());
-      // The base of the cache is what a read of it would have as root.
-      Value base = append.getCache();
-      llvm::SmallPtrSet<Operation *, 8> visited;
-      while (auto earlier = base.getDefiningOp<KVCacheAppendOp>()) {
-        if (!visited.insert(earlier).second)
-          break;
-        base = earlier.getCache();
-      }
+      Value base = findCacheBase(append.getCache());
       if (key.part == KVRoot::Part::Tensor)
         keyCache.try_emplace(key.value, base);
       if (value.part == KVRoot::Part::Tensor)

@@ -238,10 +238,10 @@ static bool isSameValue(Value a, Value b, int depth = 0) {
 LogicalResult KVSharing::checkPositions() {
   for (KVUse &use : uses) {
     Value query = use.op.getQueryValue();
-    while (true) {
+    for (int depth = 0; depth < 64; ++depth) {
       query = findKVRoot(query).value;
       auto norm = query.getDefiningOp<RmsNormOp>();
-      if (!norm || query == norm.getInput())
+      if (!norm)
         break;
       query = norm.getInput();
     }

@@ -67,6 +67,9 @@ struct IndexUse {
 /// `permute`, ..., and their stablehlo and ONNX kin).
 KVRoot findKVRoot(mlir::Value value);
 
+/// The first version of a cache, before every append and view.
+mlir::Value findCacheBase(mlir::Value cache);
+
 /// Distinct isolated regions (functions) at or below `root` that hold
 /// attention-like operations, in program order.
 llvm::SmallVector<mlir::Operation *> findAttentionScopes(mlir::Operation *root);

@@ -29,7 +29,7 @@ func.func @rope_c2_large(%x: tensor<1x4x8x16xf32>) {
 
 // -----
 func.func @rope_c5(%x: tensor<1x4x8x16xf32>) {
-  // expected-error @+1 {{(C5) expected stride >= 1, found 0}}
+  // expected-error@+1 {{(C5) expected stride >= 1, found 0}}
   %y = sparseattn.rope %x dims 16 stride 0 : (tensor<1x4x8x16xf32>) -> tensor<1x4x8x16xf32>
   return
 }

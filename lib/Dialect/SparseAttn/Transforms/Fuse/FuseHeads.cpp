@@ -7,6 +7,7 @@
 #include "FuseGroups.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace sparseattn;
@@ -68,7 +69,10 @@ static std::optional<SmallVector<HeadPart>> collectParts(Operation *op) {
     return parts;
   }
   Value current = op->getResult(0);
+  llvm::SmallPtrSet<Operation *, 8> visited; // Graph regions may be cyclic.
   while (auto insert = current.getDefiningOp<tensor::InsertSliceOp>()) {
+    if (!visited.insert(insert).second)
+      return std::nullopt;
     auto attention = insert.getSource().getDefiningOp<AttentionOp>();
     if (!attention || attention.getOut() != insert.getSource())
       return std::nullopt;
@@ -172,10 +176,15 @@ bool fuse::fuseHeads(RewriterBase &rewriter, Operation *op) {
   for (NamedAttribute attr : first->getDiscardableAttrs())
     if (attr.getName() != kKVPlanAttrName)
       fused->setDiscardableAttr(attr.getName(), attr.getValue());
+  // As far down the chain as parts were taken from; graph regions may go on for ever.
   SmallVector<Operation *> inserts;
-  for (Value current = op->getResult(0); auto insert = current.getDefiningOp<tensor::InsertSliceOp>();
-       current = insert.getDest())
+  Value current = op->getResult(0);
+  while (auto insert = current.getDefiningOp<tensor::InsertSliceOp>()) {
+    if (inserts.size() == parts->size())
+      break;
     inserts.push_back(insert);
+    current = insert.getDest();
+  }
   rewriter.replaceAllUsesWith(op->getResult(0), fused.getOut());
   if (inserts.empty())
     rewriter.eraseOp(op);
