@@ -246,7 +246,8 @@ FailureOr<KVSharing> KVSharing::compute(Operation *scope) {
 std::optional<int64_t> KVSharing::getOnlySource(Operation *op) const {
   std::optional<int64_t> only;
   for (const KVUse &use : uses) {
-    if (use.key->getOwner() != op || !use.isConsumer())
+    // Not the operand's owner: a caller may have erased other operations meanwhile.
+    if (use.op.getOperation() != op || !use.isConsumer())
       continue;
     if (only && *only != use.producer)
       return std::nullopt;
