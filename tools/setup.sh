@@ -61,8 +61,17 @@ configure_and_build() {
   grep -A3 'CMake Warning' "$SPARSEATTN_BUILD/configure.log" || true
   say "Building with $SPARSEATTN_JOBS jobs"
   # One line every 20 steps, or the compiler's own words when it has any.
-  cmake --build "$SPARSEATTN_BUILD" --parallel "$SPARSEATTN_JOBS" 2>&1 |
-    awk '/^\[[0-9]+\/[0-9]+\]/ { if (++n % 20 == 1) { print $1; fflush() } next } { print; fflush() }'
+  # Not awk: Debian's reads pipes in blocks, and progress would come in bursts.
+  cmake --build "$SPARSEATTN_BUILD" --parallel "$SPARSEATTN_JOBS" 2>&1 | {
+    local line steps=0
+    while IFS= read -r line; do
+      if [[ $line =~ ^\[[0-9]+/[0-9]+\] ]]; then
+        if ((steps++ % 20 == 0)); then printf '%s\n' "${line%% *}"; fi
+      else
+        printf '%s\n' "$line"
+      fi
+    done
+  }
 }
 
 # Runs a module of the Python package against the build.

@@ -247,7 +247,8 @@ std::optional<int64_t> KVSharing::getOnlySource(Operation *op) const {
   std::optional<int64_t> only;
   for (const KVUse &use : uses) {
     // Not the operand's owner: a caller may have erased other operations meanwhile.
-    if (use.op.getOperation() != op || !use.isConsumer())
+    AttentionOpInterface reader = use.op;
+    if (reader.getOperation() != op || !use.isConsumer())
       continue;
     if (only && *only != use.producer)
       return std::nullopt;

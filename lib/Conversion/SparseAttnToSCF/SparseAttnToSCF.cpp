@@ -15,6 +15,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/RegionKindInterface.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
 namespace sparseattn {
@@ -30,6 +31,17 @@ namespace {
 struct ConvertSparseAttnToSCF
     : sparseattn::impl::ConvertSparseAttnToSCFBase<ConvertSparseAttnToSCF> {
   void runOnOperation() override {
+    // Loops need an order of execution; operands there may even be their own results.
+    WalkResult unordered = getOperation()->walk([&](Operation *op) {
+      if (op == getOperation() || !isa_and_nonnull<SparseAttnDialect>(op->getDialect()) ||
+          mayHaveSSADominance(*op->getParentRegion()))
+        return WalkResult::advance();
+      op->emitOpError("stands in a graph region, which has no order of execution: put it into a function");
+      return WalkResult::interrupt();
+    });
+    if (unordered.wasInterrupted())
+      return signalPassFailure();
+
     RewritePatternSet patterns(&getContext());
     populateAttentionPatterns(patterns);
     populateSummaryPatterns(patterns);

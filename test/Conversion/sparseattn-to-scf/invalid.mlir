@@ -26,3 +26,9 @@ func.func @dynamic_groups(%q: tensor<1x?x50x16xf32>, %k: tensor<1x2x50x16xf32>)
     : (tensor<1x?x50x16xf32>, tensor<1x2x50x16xf32>, tensor<1x2x50x16xf32>) -> (tensor<1x?x50x16xf32>, tensor<1x2x50x4xf32>)
   return %o, %s : tensor<1x?x50x16xf32>, tensor<1x2x50x4xf32>
 }
+
+// -----
+
+// Straight in the module, a graph region, where an operand may be the operation's own result.
+// expected-error @+1 {{stands in a graph region, which has no order of execution: put it into a function}}
+%a = sparseattn.rms_norm %a : (tensor<1x2x8x16xf32>) -> tensor<1x2x8x16xf32>
