@@ -205,6 +205,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except CompilerError as error:
         print(f"sparseattn-compile: {options.input} cannot be compiled\n{error}", file=sys.stderr)
+        for name in ("length", "batch"):
+            # The pass speaks of its own option.
+            if getattr(options, name) is None and f"option {name}=" in str(error):
+                print(f"sparseattn-compile: give --{name} N", file=sys.stderr)
         return 1
     if not options.quiet:
         for remark in remarks:

@@ -117,9 +117,13 @@ def plan_model(
         pipeline += ["sparseattn-resolve-kv-sharing", f"sparseattn-plan-kv-cache{{{' '.join(planning)}}}"]
         planned = run_pipeline(text, ",".join(pipeline), allow_unregistered=is_stablehlo, dump=dump, **options)
         plan = Plan(table.read_text(), json.loads(document.read_text()))
+    remarks += dict.fromkeys(str(diagnostic) for diagnostic in found)
     if not plan.document["functions"]:
+        reasons = f" ({'; '.join(remarks)})" if remarks else ""
         raise FrontendError(
-            f"expected attention in {path}", "none", "export it with the attention operator (sparseattn.torch, sparseattn.jax)"
+            f"expected attention in {path}",
+            f"none{reasons}",
+            "export it with the attention operator (sparseattn.torch, sparseattn.jax)",
         )
     with levels.passes() as dump:
         model = run_pipeline(
@@ -128,5 +132,6 @@ def plan_model(
     kernels = run_pipeline(
         model, "sparseattn-extract-layers{kernels-only}", allow_unregistered=is_stablehlo, **options
     )
-    remarks += dict.fromkeys(str(diagnostic) for diagnostic in found)
+    # What the first pipeline said is there already.
+    remarks += [text for text in dict.fromkeys(map(str, found)) if text not in remarks]
     return PlannedModel(model, kernels, plan, remarks)

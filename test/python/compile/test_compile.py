@@ -90,8 +90,34 @@ def test_config(tmp_path):
 
 def test_config_without_a_length_says_so(tmp_path, capsys):
     assert driver.main([str(FIXTURES / "configs" / "llama-3-8b.json"), "-o", str(tmp_path / "out")]) == 1
-    assert "length" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("sparseattn-compile: give --length N\n")
     assert names(tmp_path) == []
+
+
+def test_refused_attention_says_why(tmp_path, capsys):
+    assert driver.main([str(FIXTURES / "refused.pt2"), "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "expected attention" in error and "mask" in error
+
+
+def test_stablehlo(tmp_path):
+    out = tmp_path / "out"
+    assert driver.main([str(FIXTURES / "jax_sinks.mlir"), "-o", str(out), "--quiet"]) == 0
+    (layer,) = json.loads((out / "manifest.json").read_text())["layers"]
+    assert layer["operations"][0]["layout"] == "bshd"
+    assert [value["name"] for value in layer["arguments"]] == ["query", "key", "value", "sink"]
+
+
+def test_onnx(tmp_path):
+    helper = pytest.importorskip("onnx.helper")
+    onnx = pytest.importorskip("onnx")
+    tensor = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, heads, 12, 16)) for name, heads in (("q", 4), ("k", 2), ("v", 2), ("y", 4))]
+    graph = helper.make_graph([helper.make_node("Attention", ["q", "k", "v"], ["y"], is_causal=1)], "g", tensor[:3], tensor[3:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)])
+    onnx.save(model, tmp_path / "model.onnx")
+    assert driver.main([str(tmp_path / "model.onnx"), "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    (layer,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["layers"]
+    assert layer["kind"] == "causal"
 
 
 def test_compiled_library_runs(window, tmp_path):
