@@ -47,7 +47,7 @@ function(sparseattn_add_pytest folder)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name})
   add_test(NAME ${name}
     COMMAND ${SPARSEATTN_PYTHON} -m pytest -q -p no:cacheprovider
-      --rootdir=${CMAKE_CURRENT_SOURCE_DIR}/${folder} ${files}
+      --rootdir=${PROJECT_SOURCE_DIR}/test ${files}
     WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name})
   set_tests_properties(${name} PROPERTIES ENVIRONMENT
     "${SPARSEATTN_PYTHON_ENVIRONMENT};${SPARSEATTN_SANITIZED_HOST_ENVIRONMENT}")

@@ -11,6 +11,18 @@ _NAMES = {dict: "an object", list: "a list", str: "a string", bool: "true or fal
           type(None): "null"}
 
 
+def read_file(path, what, max_bytes, advice):
+    """The bytes of the file at `path`, at most `max_bytes` of them. Raises FrontendError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FrontendError(f"expected to be able to read {path}", str(error), "check the path") from None
+    if len(data) > max_bytes:
+        raise FrontendError(f"expected {what} of at most {max_bytes} bytes", "more", advice)
+    return data
+
+
 def parse(data, what, advice):
     """The root `Checked` of JSON bytes. Raises FrontendError for anything that
     is not JSON, including nesting that Python cannot follow."""

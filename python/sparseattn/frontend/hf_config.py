@@ -22,14 +22,7 @@ DTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 def read(path, length=None, batch=1):
     """Graph of the config at `path`. length: tokens of a prefill, None for
     dynamic. Raises FrontendError."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FrontendError(f"expected to be able to read {path}", str(error), "check the path") from None
-    if len(data) > MAX_BYTES:
-        raise FrontendError(f"expected a config of at most {MAX_BYTES} bytes", "more", _ADVICE)
-    return from_json(data, length, batch)
+    return from_json(checked.read_file(path, "a config", MAX_BYTES, _ADVICE), length, batch)
 
 
 def from_json(data, length=None, batch=1):

@@ -5,7 +5,7 @@ Attention nodes become `Attention`, everything else `Extern` named
 data is not loaded: weights are arguments of the function.
 """
 
-from . import onnx_attention
+from . import checked, onnx_attention
 from .conventions import Unrepresentable
 from .errors import FrontendError
 from .graph import INT64_MAX, Extern, Graph, Port, TensorType, Value
@@ -37,15 +37,7 @@ def _onnx():
 
 def read(path, max_bytes=MAX_BYTES):
     """Graph of the ONNX model at `path`. Raises FrontendError."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise FrontendError(f"expected to be able to read {path}", str(error), "check the path") from None
-    if len(data) > max_bytes:
-        raise FrontendError(f"expected an ONNX model of at most {max_bytes} bytes", "more",
-                            "save its weights as external data")
-    return from_bytes(data)
+    return from_bytes(checked.read_file(path, "an ONNX model", max_bytes, "save its weights as external data"))
 
 
 def from_bytes(data):

@@ -1,10 +1,11 @@
 """The config reader against transformers itself, and on bad configs."""
 
+import copy
 import json
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import FIXTURES
 
@@ -211,7 +212,7 @@ def test_unreadable_files(tmp_path):
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(-2**65, 2**65), st.integers(0, 9), st.floats(), st.text(max_size=6),
-                 st.just([]), st.just({}), st.sampled_from(["sliding_attention", [1, 0], ["full_attention"], "gemma3n"]))
+                 st.just([]), st.just({}), st.sampled_from(["sliding_attention", [1, 0], ["full_attention"], "gemma3n"])).map(copy.deepcopy)
 
 
 @st.composite
@@ -231,7 +232,7 @@ def mutated(draw):
     return content
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(mutated())
 def test_mutated(content):
     try:

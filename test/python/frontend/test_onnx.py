@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import FIXTURES, run
 
@@ -289,7 +289,7 @@ def test_without_the_onnx_package(monkeypatch):
     assert "install it: pip install onnx" in error(path("attention23").read_bytes())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(FIXTURES.glob("*.onnx"))), st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), max_size=5))
 def test_bytes_flipped(file, flips):
     data = bytearray(file.read_bytes())

@@ -154,7 +154,7 @@ def test_entmax_refuses_nan_and_inf(bad):
 SCORES = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=24)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SCORES, st.sampled_from([1.5, 2]))
 @example([0.0, 0.0, -2.0], 1.5)
 @example([0.0, -2.0], 1.5)
@@ -168,7 +168,7 @@ def test_bisection_and_sorting_agree(scores, alpha):
     assert np.maximum(sort, bisect)[(sort > 0) != (bisect > 0)].max(initial=0.0) < 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORES, st.sampled_from([1.1, 1.25, 1.5, 1.9, 2]), st.floats(-100, 100))
 def test_entmax_properties(scores, alpha, shift):
     z = np.array(scores)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseattn import reference as ref
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 TOL = dict(rtol=1e-10, atol=1e-12)
 
 
