@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from compare import DTYPES, assert_matches
+from harness import type_asm
 from sparseattn import reference as ref
 from sparseattn.compiler import compile_cpu
 
@@ -40,10 +41,6 @@ def pattern_asm(keys) -> str:
 def top_k_asm(select: ref.TopK) -> str:
     return (f"<k = {select.k}, block = {select.block}, force_first = {select.force_first}, "
             f"force_local = {select.force_local}, count_forced = {str(select.count_forced).lower()}>")
-
-
-def type_asm(shape, dtype) -> str:
-    return f"tensor<{''.join(f'{n}x' for n in shape)}{dtype}>"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import numpy as np
 
 DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16),
           "i32": np.dtype(np.int32)}
+ELEMENT_TYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 # Compiled code computes in float32 and rounds once, to nearest, when it stores a result. A logit of magnitude |z| is
 # a sum of d products, wrong by about sqrt(d) * 2^-24 * |z|, and every weight by the same relative amount: 1e-5 is an
 # order of magnitude above that for the logits of these tests. Rounding to 11 or 8 significant bits adds half a unit.
 ABSOLUTE = 1e-5
-RELATIVE = {np.dtype(np.float32): 1e-5, DTYPES["f16"]: 2.0 ** -11 + 1e-5, DTYPES["bf16"]: 2.0 ** -8 + 1e-5}
+RELATIVE = {DTYPES["f32"]: 1e-5, DTYPES["f16"]: 2.0 ** -11 + 1e-5, DTYPES["bf16"]: 2.0 ** -8 + 1e-5}
 
 
 def assert_matches(name, got, want, *, absolute=ABSOLUTE) -> None:

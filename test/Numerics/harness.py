@@ -19,25 +19,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-import ml_dtypes
 import numpy as np
 import pytest
+from compare import DTYPES, ELEMENT_TYPES, assert_matches
 from hypothesis import settings
 
 from sparseattn.compiler import Module, compile_cpu
 
 FUZZ = settings(max_examples=150)
-
-ELEMENT_TYPES = {
-    np.dtype(np.float32): "f32",
-    np.dtype(np.float16): "f16",
-    np.dtype(ml_dtypes.bfloat16): "bf16",
-    np.dtype(np.int32): "i32",
-}
-DTYPES = {name: dtype for dtype, name in ELEMENT_TYPES.items()}
-
-# Largest error of a result, relative to 1 + |expected|: its rounding, and sums of some hundred f32 terms.
-TOLERANCE = {"f32": 2e-5, "f16": 2e-3, "bf16": 1.6e-2}
 
 
 def array(values, element="f32"):
@@ -55,54 +44,26 @@ def to_layout(x, layout):
     return np.ascontiguousarray(x.swapaxes(1, 2)) if layout == "bshd" else x
 
 
+def type_asm(shape, element):
+    return f"tensor<{''.join(f'{n}x' for n in shape)}{element}>"
+
+
 def type_of(value, dynamic=False):
     """MLIR type of an operand. ``dynamic``: False, True (all dimensions but the last) or "all"."""
     if isinstance(value, (int, np.integer)):
         return "index"
-    sizes = list(map(str, value.shape))
-    if dynamic:
-        kept = sizes[-1:] if dynamic is True and sizes else []
-        sizes = ["?"] * (len(sizes) - len(kept)) + kept
-    return "tensor<" + "".join(f"{n}x" for n in sizes) + ELEMENT_TYPES[value.dtype] + ">"
+    return type_asm(sizes_of(value, dynamic), ELEMENT_TYPES[value.dtype])
+
+
+def sizes_of(value, dynamic):
+    if not dynamic:
+        return value.shape
+    kept = value.shape[-1:] if dynamic is True else ()
+    return ("?",) * (value.ndim - len(kept)) + kept
 
 
 def as_tuple(x):
     return tuple(x) if isinstance(x, (tuple, list)) else (x,)
-
-
-def typed(result, element):
-    """A reference result with the element type that the operator gives it."""
-    result = np.asarray(result)
-    return array(result, "i32" if np.issubdtype(result.dtype, np.integer) else element)
-
-
-def compare(name, found, expected, tolerance=None):
-    """Fails unless ``found`` equals ``expected``: exactly for integers and infinities, else within tolerance."""
-    assert found.shape == expected.shape, f"{name}: expected shape {expected.shape}, found {found.shape}"
-    if np.issubdtype(found.dtype, np.integer):
-        np.testing.assert_array_equal(found, expected, err_msg=name)
-        return
-    tolerance = TOLERANCE[ELEMENT_TYPES[found.dtype]] if tolerance is None else tolerance
-    np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=tolerance, atol=tolerance,
-                               err_msg=name)
-
-
-def compare_selection(found, expected, score, tolerance=1e-5):
-    """Checks indices that were chosen from computed scores; rows in the last dimension, as of ``select_topk``.
-
-    ``score`` is the reference's, where a score that differs in its last bits can order two columns differently. So
-    each row must be well formed and choose as many columns as ``expected``, with the same sum of ``score`` up to
-    ``tolerance`` per column (specification §10.5).
-    """
-    assert found.shape == expected.shape
-    for row in np.ndindex(*found.shape[:-1]):
-        chosen, wanted = found[row][found[row] >= 0], expected[row][expected[row] >= 0]
-        assert (found[row][len(chosen):] == -1).all(), f"row {row}: -1 before the end of {found[row]}"
-        assert (np.diff(chosen) > 0).all(), f"row {row}: {chosen} does not ascend"
-        assert len(chosen) == len(wanted), f"row {row}: expected {wanted}, found {chosen}"
-        differing = np.setxor1d(chosen, wanted)
-        lost = sum(score[row][c] if c in wanted else -score[row][c] for c in differing)
-        assert abs(lost) <= tolerance * max(1, len(differing)), f"row {row}: expected {wanted}, found {chosen}"
 
 
 @dataclass
@@ -124,7 +85,6 @@ class Case:
     name: str
     operands: dict
     expected: tuple
-    tolerance: float | None
     check: object
 
     def run(self):
@@ -134,7 +94,7 @@ class Case:
             self.check(found, self.expected)
             return
         for n, (f, e) in enumerate(zip(found, self.expected)):
-            compare(f"{self.name}, result {n}", f, e, self.tolerance)
+            assert_matches(f"{self.name}, result {n}", f, e)
 
 
 @dataclass
@@ -167,22 +127,22 @@ class Suite:
             self.functions[source] = f"f{len(self.functions)}"
         return Kernel(self, self.functions[source])
 
-    def case(self, name, text, operands, reference, *, element=None, dynamic=False, tolerance=None, check=None):
+    def case(self, name, text, operands, reference, *, element=None, dynamic=False, check=None):
         """A call of the operator in ``text``.
 
         ``reference(**operands)`` gives the expected results; float results get the element type ``element``, one
         name for all or one for each result (default: that of the first float operand). ``dynamic``: see
         ``type_of``. ``check(found, expected)`` replaces the comparison.
         """
-        expected = as_tuple(reference(**operands))
+        expected = tuple(map(np.asarray, as_tuple(reference(**operands))))
         if element is None:
             element = next(ELEMENT_TYPES[x.dtype] for x in operands.values()
                            if isinstance(x, np.ndarray) and x.dtype != np.int32)
         elements = (element,) * len(expected) if isinstance(element, str) else element
-        expected = tuple(typed(e, t) for e, t in zip(expected, elements, strict=True))
         kernel = self.kernel(text, {n: type_of(x, dynamic) for n, x in operands.items()},
-                             [type_of(e, dynamic) for e in expected])
-        return Case(kernel, name, operands, expected, tolerance, check)
+                             [type_asm(sizes_of(e, dynamic), "i32" if np.issubdtype(e.dtype, np.integer) else t)
+                              for e, t in zip(expected, elements, strict=True)])
+        return Case(kernel, name, operands, expected, check)
 
     def module(self):
         if self.compiled is None:

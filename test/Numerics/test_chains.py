@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from harness import Suite, compare_selection, normal, type_of
+from compare import assert_selects
+from harness import Suite, normal, type_of
 
 from sparseattn import reference as ref
 
@@ -28,7 +29,7 @@ class Chain:
     def run(self):
         (found,) = self.kernel(*self.operands.values())
         indices, score = self.reference(**self.operands)
-        compare_selection(found, indices, score)
+        assert_selects(self.name, found, indices, score)
         position = OFFSET + np.arange(N)
         assert (found * self.block <= position[:, None]).all(), "a query selected a block of its future"
 

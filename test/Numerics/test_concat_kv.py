@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from attention_ops import compile_function, pattern_asm, random_selection, type_asm
+from attention_ops import compile_function, pattern_asm, random_selection
 from compare import DTYPES, assert_matches
+from harness import type_asm
 from sparseattn import reference as ref
 
 

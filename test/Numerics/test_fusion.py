@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare import DTYPES, assert_matches
+from harness import as_tuple
 from sparseattn import reference as ref
 from sparseattn.compiler import compile_cpu, run_pipeline
 
@@ -83,11 +84,6 @@ def operands(function):
     return arrays
 
 
-def call(function, arrays):
-    results = function(*arrays)
-    return results if isinstance(results, tuple) else (results,)
-
-
 # Group, IR, function, the fused operation, and what it replaces.
 GROUPS = [("select", method("hysparse"), "full_layer", " select <", "sparseattn.select_topk"),
           ("branches", method("hysparse"), "sparse_layer", "sparseattn.branched_attention", "sparseattn.gated_combine"),
@@ -110,7 +106,7 @@ def test_group(group, text, name, fused_op, part):
     assert part in body(text) and fused_op in body(fused) and part not in body(fused)
     before, after = (compile_cpu(module, opt_level=0)(name) for module in (text, fused))
     arrays = operands(before)
-    for mine, theirs in zip(call(after, arrays), call(before, arrays), strict=True):
+    for mine, theirs in zip(as_tuple(after(*arrays)), as_tuple(before(*arrays)), strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert np.abs(theirs.astype(np.float64)).max() > 0
 

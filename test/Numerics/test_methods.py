@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare import DTYPES, assert_matches, assert_selects
+from harness import as_tuple
 from sparseattn import reference as ref
 from sparseattn.compiler import compile_cpu, run_pipeline
 from sparseattn.reference import compositions
@@ -32,11 +33,6 @@ def operands(function, seed=0, *, spread=1.0):
     arrays = [rng.normal(size=x.shape).astype(DTYPES[x.dtype]) for x in function.arguments]
     arrays[0] = (spread * arrays[0]).astype(arrays[0].dtype)
     return arrays
-
-
-def call(function, arrays):
-    results = function(*arrays)
-    return results if isinstance(results, tuple) else (results,)
 
 
 @pytest.fixture
@@ -62,7 +58,7 @@ def agreeing_rows(out, got, want, score):
 
 def check_selecting(function, arrays, expected, score):
     """Results (out, ..., indices) of a layer that selects."""
-    got = call(function, arrays)
+    got = as_tuple(function(*arrays))
     rows = agreeing_rows(got[0], got[-1], expected[-1], score)
     assert_matches("out", got[0][rows], expected[0][rows])
     for mine, theirs in zip(got[1:-1], expected[1:-1], strict=True):
@@ -84,7 +80,7 @@ SEEDS = pytest.mark.parametrize("seed,spread", [(0, 1.0), (1, 3.0)])
 def test_plain(name, attributes, seed, spread):
     function = load("plain")(name)
     arrays = operands(function, seed, spread=spread)
-    assert_matches("out", *call(function, arrays), ref.attention(*arrays, **attributes))
+    assert_matches("out", *as_tuple(function(*arrays)), ref.attention(*arrays, **attributes))
 
 
 @SEEDS
@@ -203,7 +199,7 @@ def test_dash(name, seed, spread):
     # A summary query of zeros weighs all keys alike: the mean.
     summary_query = summary_query[0] if summary_query else np.zeros((2, 16))
     out, mask, bias = compositions.dash(q, k, v, summary_query, block=16, gamma=2.0, **DASH[name])
-    got = call(function, arrays)
+    got = as_tuple(function(*arrays))
     assert_matches("out", got[0], out, absolute=1e-5 * max(1, spread))
     if name == "learned_query_tempered":
         kept = ref.unpack_bits(mask, 7)[..., 96:, :].sum(axis=-1).mean()
