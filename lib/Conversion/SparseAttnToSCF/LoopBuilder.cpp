@@ -45,37 +45,31 @@ static arith::FastMathFlagsAttr getContract(OpBuilder &b) {
   return arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
 }
 
+/// The operation that fits the type of the operands.
+template <typename FloatOp, typename IntegerOp>
+static Value create(OpBuilder &b, Location loc, Value lhs, Value rhs) {
+  return isFloat(lhs) ? Value(FloatOp::create(b, loc, lhs, rhs)) : Value(IntegerOp::create(b, loc, lhs, rhs));
+}
+
 Value LoopBuilder::add(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::AddFOp::create(b, loc, lhs, rhs);
-  return arith::AddIOp::create(b, loc, lhs, rhs);
+  return create<arith::AddFOp, arith::AddIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::sub(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::SubFOp::create(b, loc, lhs, rhs);
-  return arith::SubIOp::create(b, loc, lhs, rhs);
+  return create<arith::SubFOp, arith::SubIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::mul(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::MulFOp::create(b, loc, lhs, rhs);
-  return arith::MulIOp::create(b, loc, lhs, rhs);
+  return create<arith::MulFOp, arith::MulIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::div(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::DivFOp::create(b, loc, lhs, rhs);
-  return arith::FloorDivSIOp::create(b, loc, lhs, rhs);
+  return create<arith::DivFOp, arith::FloorDivSIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::ceilDiv(Value lhs, Value rhs) { return arith::CeilDivSIOp::create(b, loc, lhs, rhs); }
 Value LoopBuilder::rem(Value lhs, Value rhs) { return arith::RemSIOp::create(b, loc, lhs, rhs); }
 Value LoopBuilder::min(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::MinimumFOp::create(b, loc, lhs, rhs);
-  return arith::MinSIOp::create(b, loc, lhs, rhs);
+  return create<arith::MinimumFOp, arith::MinSIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::max(Value lhs, Value rhs) {
-  if (isFloat(lhs))
-    return arith::MaximumFOp::create(b, loc, lhs, rhs);
-  return arith::MaxSIOp::create(b, loc, lhs, rhs);
+  return create<arith::MaximumFOp, arith::MaxSIOp>(b, loc, lhs, rhs);
 }
 Value LoopBuilder::fma(Value lhs, Value rhs, Value acc) {
   Value product = arith::MulFOp::create(b, loc, lhs, rhs, getContract(b));
