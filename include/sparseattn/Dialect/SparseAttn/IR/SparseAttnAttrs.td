@@ -69,8 +69,6 @@ def SparseAttn_HeadTableAttr : SparseAttn_Attr<"HeadTable", "head_table", [
   let genVerifyDecl = 1;
 }
 
-def SparseAttn_KeyPattern_Constraint : AttrConstraint<
-    CPred<"::llvm::isa<::sparseattn::KeyPatternAttrInterface>($_self)">, "a key pattern such as #sparseattn.causal">;
 class SparseAttn_InterfaceAttr<string iface, string text> : Attr<
     CPred<"::llvm::isa<::sparseattn::" # iface # ">($_self)">, text> {
   let storageType = "::sparseattn::" # iface;
