@@ -111,12 +111,6 @@ LogicalResult RoutedAttentionOp::inferReturnTypes(MLIRContext *, std::optional<L
   return success();
 }
 
-bool AttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool SparseAttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool ConcatKVAttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool BranchedAttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool RoutedAttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//

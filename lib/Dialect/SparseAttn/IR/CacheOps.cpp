@@ -143,8 +143,6 @@ LogicalResult KVShareOp::verify() {
 // kv_bridge
 //===----------------------------------------------------------------------===//
 
-bool KVBridgeOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-
 LogicalResult KVBridgeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
                                            SmallVectorImpl<Type> &types) {
   auto hidden = cast<RankedTensorType>(op.getHidden().getType());

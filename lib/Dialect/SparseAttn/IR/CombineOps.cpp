@@ -13,10 +13,6 @@
 using namespace mlir;
 using namespace sparseattn;
 
-bool GatedCombineOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool LseMergeOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool HardConcreteGateOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-
 //===----------------------------------------------------------------------===//
 // gated_combine
 //===----------------------------------------------------------------------===//

@@ -9,9 +9,6 @@
 using namespace mlir;
 using namespace sparseattn;
 
-bool RopeOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-bool RmsNormOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-
 LogicalResult RopeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
                                        SmallVectorImpl<Type> &types) {
   types.push_back(op.getInput().getType());

@@ -9,20 +9,6 @@
 using namespace mlir;
 using namespace sparseattn;
 
-#define SPARSEATTN_VERIFIER_COMPARES_TYPES(OP) \
-  bool OP::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
-SPARSEATTN_VERIFIER_COMPARES_TYPES(ChunkSummarizeOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(BlockLogitsOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(BlockSoftmaxOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(PoolScoresOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(SelectTopKOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(EntmaxRouteOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(RouteOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(MaskToIndexOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(IndexToMaskOp)
-SPARSEATTN_VERIFIER_COMPARES_TYPES(UnionTileOp)
-#undef SPARSEATTN_VERIFIER_COMPARES_TYPES
-
 static Type getI32(MLIRContext *context) { return IntegerType::get(context, 32); }
 static Type getF32(MLIRContext *context) { return Float32Type::get(context); }
 

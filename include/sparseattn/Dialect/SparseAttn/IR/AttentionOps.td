@@ -19,10 +19,15 @@ def SparseAttn_Float : RankedTensorOf<[F16, BF16, F32]>;
 def SparseAttn_F32 : RankedTensorOf<[F32]>;
 def SparseAttn_I32 : RankedTensorOf<[I32]>;
 
-/// Result types follow from operands and attributes; the verifier compares and
+/// Type inference of SparseAttn_InferredOp. The verifier compares the types and
 /// cites its own constraint, so compatibility is not decided twice.
+def SparseAttn_InferTypes : InferTypeOpAdaptorBase<[{
+    static bool isCompatibleReturnTypes(::mlir::TypeRange, ::mlir::TypeRange) { return true; }
+}]>;
+
+/// Result types follow from operands and attributes.
 class SparseAttn_InferredOp<string mnemonic, list<Trait> traits = []>
-    : SparseAttn_Op<mnemonic, !listconcat([Pure, InferTypeOpAdaptorWithIsCompatible], traits)> {
+    : SparseAttn_Op<mnemonic, !listconcat([Pure, SparseAttn_InferTypes], traits)> {
   let hasVerifier = 1;
 }
 
