@@ -39,7 +39,7 @@ struct Position {
   /// Null for the default.
   mlir::Value offset;
   /// Default: the difference of the lengths of these, or 0 when they are null.
-  mlir::Value query, key;
+  mlir::Value query = {}, key = {};
   Layout layout = Layout::BHSD;
 };
 /// True when both are the same for certain.
