@@ -26,17 +26,27 @@ set(SPARSEATTN_PYTHON_ENVIRONMENT
   "SPARSEATTN_LIBRARY=${PROJECT_BINARY_DIR}/lib/libSparseAttn.so"
   "SPARSEATTN_TOOLS=${PROJECT_BINARY_DIR}/bin")
 
-# A program without sanitizers that loads our libraries needs their run-time libraries first, and its own
-# memory is not ours to complain about.
+# What a sanitized program of ours needs, and what a program without sanitizers that loads our libraries does:
+# their run-time libraries first, and its own memory is not ours to complain about.
+set(SPARSEATTN_SANITIZED_ENVIRONMENT "")
 set(SPARSEATTN_SANITIZED_HOST_ENVIRONMENT "")
 if(SPARSEATTN_SANITIZE)
+  # Settings of the run-time library for the sake of code that is not ours:
+  # - LLVM's arenas poison memory where they are compiled with AddressSanitizer, in our objects, and do not lift
+  #   it where they are not, in libMLIR.so;
+  # - when a thread ends, its alternate signal stack is unmapped, also where LLVM has replaced it by its own;
+  # - GCC 12 guesses wrong where glibc keeps the thread-local storage of loaded libraries such as libomp.so, and
+  #   the search for leaks reads it.
+  set(options allow_user_poisoning=0:use_sigaltstack=0:intercept_tls_get_addr=0)
+  set(SPARSEATTN_SANITIZED_ENVIRONMENT "ASAN_OPTIONS=${options}" "UBSAN_OPTIONS=print_stacktrace=1")
   foreach(library asan ubsan stdc++)
     execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=lib${library}.so
       OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
     list(APPEND preload ${path})
   endforeach()
   list(JOIN preload ":" preload)
-  set(SPARSEATTN_SANITIZED_HOST_ENVIRONMENT "LD_PRELOAD=${preload}" "ASAN_OPTIONS=detect_leaks=0")
+  set(SPARSEATTN_SANITIZED_HOST_ENVIRONMENT
+    "LD_PRELOAD=${preload}" "ASAN_OPTIONS=${options}:detect_leaks=0" "UBSAN_OPTIONS=print_stacktrace=1")
 endif()
 
 # sparseattn_add_pytest(<folder below test/>): one ctest entry that runs the folder's own test_*.py.

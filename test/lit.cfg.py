@@ -18,7 +18,7 @@ config.test_exec_root = os.path.join(config.sparseattn_binary_dir, "test")
 
 tools_dir = os.path.join(config.sparseattn_binary_dir, "bin")
 llvm_config.with_environment("PATH", [config.llvm_tools_dir, tools_dir], append_path=True)
-for setting in config.python_environment.split(";"):
+for setting in filter(None, f"{config.python_environment};{config.sanitized_environment}".split(";")):
     llvm_config.with_environment(*setting.split("=", 1))
 llvm_config.with_system_environment(["ASAN_OPTIONS", "UBSAN_OPTIONS"])
 

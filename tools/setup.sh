@@ -5,6 +5,7 @@ set -euo pipefail
 SPARSEATTN_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SPARSEATTN_BUILD=${SPARSEATTN_BUILD:-$SPARSEATTN_ROOT/build}
 SPARSEATTN_JOBS=${SPARSEATTN_JOBS:-$(nproc)}
+export CMAKE_BUILD_PARALLEL_LEVEL=$SPARSEATTN_JOBS # Also for the fuzzer's build, which CMake starts.
 
 # Debian 12 packages. The LLVM ones come from its security suite.
 SPARSEATTN_BUILD_PACKAGES="cmake ninja-build g++ ccache lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev
