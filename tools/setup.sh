@@ -51,7 +51,7 @@ make_venv() {
   cp "$requirements" "$stamp"
 }
 
-# configure_and_build CMAKE_ARGUMENTS...
+# configure_and_build CMAKE_ARGUMENTS...: builds SPARSEATTN_TARGETS, default all.
 configure_and_build() {
   say "Configuring $SPARSEATTN_BUILD"
   mkdir -p "$SPARSEATTN_BUILD"
@@ -63,7 +63,8 @@ configure_and_build() {
   say "Building with $SPARSEATTN_JOBS jobs"
   # One line every 20 steps, or the compiler's own words when it has any.
   # Not awk: Debian's reads pipes in blocks, and progress would come in bursts.
-  cmake --build "$SPARSEATTN_BUILD" --parallel "$SPARSEATTN_JOBS" 2>&1 | {
+  # shellcheck disable=SC2086
+  cmake --build "$SPARSEATTN_BUILD" --parallel "$SPARSEATTN_JOBS" --target ${SPARSEATTN_TARGETS:-all} 2>&1 | {
     local line steps=0
     while IFS= read -r line; do
       if [[ $line =~ ^\[[0-9]+/[0-9]+\] ]]; then
