@@ -9,7 +9,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL=$SPARSEATTN_JOBS # Also for the fuzzer's build
 
 # Debian 12 packages. The LLVM ones come from its security suite.
 SPARSEATTN_BUILD_PACKAGES="cmake ninja-build g++ ccache lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev
-  mlir-22-tools libomp-22-dev zlib1g-dev libzstd-dev python3 python3-venv ca-certificates"
+  mlir-22-tools libomp-22-dev nlohmann-json3-dev zlib1g-dev libzstd-dev python3 python3-venv ca-certificates"
 SPARSEATTN_TEST_PACKAGES="libgtest-dev clang-22 libclang-rt-22-dev"
 
 say() { printf '\n== %s\n' "$*"; }

@@ -109,7 +109,8 @@ typedef enum SparseAttnDType {
 typedef struct SparseAttnTensor {
   /* Address of the element at index 0, ..., 0. */
   void *data;
-  SparseAttnDType dtype;
+  /* A SparseAttnDType. */
+  int32_t dtype;
   int32_t rank;
   /* Ordinal of the device, or -1 to ask the driver. */
   int32_t device;
