@@ -72,37 +72,46 @@ _PROTOTYPES = {
 }
 
 
-def candidates() -> list[Path]:
-    """Where the library is looked for, in order.
+def candidates(name: str = LIBRARY_NAME, variable: str = "SPARSEATTN_LIBRARY") -> list[Path]:
+    """Where the library `name` is looked for, in order.
 
-    `SPARSEATTN_LIBRARY` alone when it is set; else the package folder and its
-    `lib`, then `lib` of the build folders of the source tree.
+    The environment variable alone when it is set; else beside the compiler library
+    that `SPARSEATTN_LIBRARY` names, the package folder and its `lib`, then `lib` of
+    the build folders of the source tree.
     """
-    named = os.environ.get("SPARSEATTN_LIBRARY")
+    named = os.environ.get(variable)
     if named:
         return [Path(named)]
     package = Path(__file__).resolve().parent
     builds = sorted(package.parents[1].glob("build*"))
-    return [folder / LIBRARY_NAME for folder in (package, package / "lib", *(build / "lib" for build in builds))]
+    folders = [package, package / "lib", *(build / "lib" for build in builds)]
+    if compiler := os.environ.get("SPARSEATTN_LIBRARY"):
+        folders.insert(0, Path(compiler).parent)
+    return [folder / name for folder in folders]
 
 
-@functools.cache
-def load() -> ctypes.CDLL:
-    """The library, with its prototypes. Raises `LibraryNotFound`."""
-    tried = candidates()
+def open_library(name: str, variable: str, prototypes: dict) -> ctypes.CDLL:
+    """A library of the project with its prototypes {name: (result, arguments)}. Raises `LibraryNotFound`."""
+    tried = candidates(name, variable)
     path = next((path for path in tried if path.is_file()), None)
     if path is None:
         raise LibraryNotFound(
-            f"{LIBRARY_NAME} not found; looked at {', '.join(map(str, tried))}: "
-            "build the project (tools/quickstart does), or set SPARSEATTN_LIBRARY to the library's path"
+            f"{name} not found; looked at {', '.join(map(str, tried))}: "
+            f"build the project (tools/quickstart does), or set {variable} to the library's path"
         )
     try:
         # RTLD_LOCAL, the default: other libraries of the process may hold an LLVM of their own.
         library = ctypes.CDLL(str(path))
-        for name, (result, arguments) in _PROTOTYPES.items():
-            function = getattr(library, name)
+        for function_name, (result, arguments) in prototypes.items():
+            function = getattr(library, function_name)
             function.restype = result
             function.argtypes = arguments
     except (OSError, AttributeError) as error:
-        raise LibraryNotFound(f"cannot use {path}: {error}; rebuild the project, or set SPARSEATTN_LIBRARY") from error
+        raise LibraryNotFound(f"cannot use {path}: {error}; rebuild the project, or set {variable}") from error
     return library
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The compiler library. Raises `LibraryNotFound`."""
+    return open_library(LIBRARY_NAME, "SPARSEATTN_LIBRARY", _PROTOTYPES)

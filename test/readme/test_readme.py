@@ -6,7 +6,8 @@ Every fenced block of a README.md is one of:
   ```console lines that begin with `$ ` are executed from the root of the repository, with the build's tools
              first in PATH; the lines below a command must appear, in order, in its output (`...` skips lines)
 Other languages, and blocks without one, are text. Blocks of one README run in order, in one working folder:
-an MLIR block whose first line is a comment `// file.mlir` is written there under that name first.
+an MLIR block whose first line is a comment `// file.mlir` is written there under that name first, and so is a
+C block with the first line `/* file.c */`, for console lines to compile.
 """
 
 import os
@@ -20,12 +21,13 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READMES = [path for path in sorted(ROOT.rglob("README.md"))
            if not any(part.startswith(("build", ".")) for part in path.relative_to(ROOT).parts)]
+C_FILE = re.compile(r"/\* (\S+\.c) \*/\n")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
 def blocks(path):
     return [(language, body) for language, body in FENCE.findall(path.read_text())
-            if language in ("mlir", "python", "console")]
+            if language in ("mlir", "python", "console") or C_FILE.match(body)]
 
 
 def run(command, folder, **more):
@@ -72,6 +74,8 @@ def test_blocks_run(readme, tmp_path):
             run(["sparseattn-opt", str(path)], tmp_path)
         elif language == "python":
             run([sys.executable, "-c", body], readme.parent)
+        elif language == "c":
+            (tmp_path / C_FILE.match(body).group(1)).write_text(body)
         else:
             check_console(body, tmp_path)
 

@@ -2,6 +2,7 @@
 
 In each process there is exactly one libMLIR.so and one libLLVM.so, and no file defines a function that
 one of the two defines itself. Vague-linkage symbols (inline functions, templates) do not count.
+The GPU runtime needs neither, nor the CUDA driver: it needs the C and C++ libraries.
 """
 
 import pathlib
@@ -10,6 +11,9 @@ import subprocess
 import sys
 
 SHARED = ("MLIR", "LLVM")
+RUNTIME = "libSparseAttnRuntime.so"
+# Sanitizers' libraries stand for themselves in a sanitized build.
+RUNTIME_NEEDS = re.compile(r"(lib(stdc\+\+|gcc_s|c|m|dl|pthread|asan|ubsan)\.so\.|ld-linux)")
 
 
 def run(*command):
@@ -37,7 +41,11 @@ def main(build):
     failures = 0
     for path in files:
         problems = []
-        for library in SHARED:
+        if path.name == RUNTIME:
+            needed = re.findall(r"NEEDED +(\S+)", run("objdump", "-p", str(path)))
+            problems = [f"needs {name}" for name in needed if not RUNTIME_NEEDS.match(name)]
+            assert "libc.so.6" in needed
+        for library in SHARED if path.name != RUNTIME else ():
             sources = loaded(path, library)
             if len(sources) != 1:
                 problems.append(f"loads {sources or 'no'} lib{library}.so, expected one")
