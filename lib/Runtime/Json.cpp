@@ -61,7 +61,9 @@ void Node::fail(const std::string &words) const {
   refuseArtefact(file, ": ", path, path.empty() ? "" : ": ", words);
 }
 
-void Node::failExpected(const std::string &expected) const { fail("expected " + expected + ", found " + describe(value)); }
+void Node::failExpected(const std::string &expected) const {
+  fail("expected " + expected + ", found " + describe(value));
+}
 
 void Node::checkMembers(std::initializer_list<const char *> names) const {
   if (!value.is_object())

@@ -43,7 +43,8 @@ static Image readImage(const Node &node, ImageCache &images) {
   node.checkMembers({"file", "bytes", "fnv1a64"});
   Node file = node.at("file");
   Image image{file.string(255), nullptr};
-  if (image.file.empty() || image.file[0] == '.' || image.file.find_first_of(std::string("/\\\0", 3)) != std::string::npos)
+  const std::string separators("/\\\0", 3);
+  if (image.file.empty() || image.file[0] == '.' || image.file.find_first_of(separators) != std::string::npos)
     file.failExpected("the name of a file in the artefact's folder");
   int64_t bytes = node.at("bytes").integer(1, 268435456);
   std::string hash = node.at("fnv1a64").string();

@@ -126,8 +126,8 @@ void launch(const KernelSpec &kernel, PrimaryContexts &primaries, ModuleCache &m
       encodeMap(driver, kernel, parameter, problem, *reinterpret_cast<CUtensorMap *>(block + parameter.offset));
   driver.check(driver.cuLaunchKernel(loaded.function, blocks, 1, 1, kernel.blockThreads, 1, 1, kernel.sharedMemory,
                                      stream, pointers, nullptr),
-               "cuLaunchKernel", "kernel '", kernel.name, "', ", blocks, " blocks of ", kernel.blockThreads, " threads, ",
-               kernel.sharedMemory, " bytes of shared memory");
+               "cuLaunchKernel", "kernel '", kernel.name, "', ", blocks, " blocks of ", kernel.blockThreads,
+               " threads, ", kernel.sharedMemory, " bytes of shared memory");
 }
 
 } // namespace sparseattn::runtime

@@ -24,14 +24,14 @@ static void checkDevice(const KernelSpec &kernel, const ScopedContext &scope) {
   scope.driver.cuDeviceGetName(name, sizeof(name), scope.device);
   if (major != kernel.major || minor != kernel.minor)
     throw Error(SPARSEATTN_UNSUPPORTED_DEVICE,
-                concat("kernel '", kernel.name, "' is compiled for ", kernel.chip, ", which runs on compute capability ",
-                       kernel.major, ".", kernel.minor, " only; device ", scope.device, " (", name, ") has ", major,
-                       ".", minor));
+                concat("kernel '", kernel.name, "' is compiled for ", kernel.chip,
+                       ", which runs on compute capability ", kernel.major, ".", kernel.minor, " only; device ",
+                       scope.device, " (", name, ") has ", major, ".", minor));
   int sharedMemory = getAttribute(scope, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   if (kernel.sharedMemory > static_cast<unsigned>(sharedMemory))
     throw Error(SPARSEATTN_UNSUPPORTED_DEVICE,
-                concat("kernel '", kernel.name, "' needs ", kernel.sharedMemory, " bytes of shared memory a block; device ",
-                       scope.device, " (", name, ") has ", sharedMemory));
+                concat("kernel '", kernel.name, "' needs ", kernel.sharedMemory,
+                       " bytes of shared memory a block; device ", scope.device, " (", name, ") has ", sharedMemory));
 }
 
 /// The driver cannot use this cubin here, but may be able to assemble the PTX.
@@ -75,18 +75,24 @@ static void loadImage(const KernelSpec &kernel, const ScopedContext &scope, Load
 static void checkParameters(const KernelSpec &kernel, const Driver &driver, CUfunction function) {
   if (!driver.cuFuncGetParamInfo)
     return;
-  size_t index = 0, offset = 0, bytes = 0;
-  for (; driver.cuFuncGetParamInfo(function, index, &offset, &bytes) == CUDA_SUCCESS; ++index) {
-    if (index >= kernel.parameters.size())
-      continue;
+  size_t count = kernel.parameters.size();
+  for (size_t index = 0; index <= count; ++index) {
+    size_t offset = 0, bytes = 0;
+    CUresult result = driver.cuFuncGetParamInfo(function, index, &offset, &bytes);
+    // This is the driver's answer to an index that is too large.
+    bool exists = result != CUDA_ERROR_INVALID_VALUE;
+    if (exists)
+      driver.check(result, "cuFuncGetParamInfo", "kernel '", kernel.name, "'");
+    if (exists != (index < count))
+      refuseArtefact("kernel '", kernel.name, "' has ", count, " parameters by the manifest, but ",
+                     exists ? "more" : concat(index), " in the code");
+    if (!exists)
+      return;
     const Parameter &parameter = kernel.parameters[index];
     if (parameter.offset != offset || parameter.bytes != bytes)
       refuseArtefact("kernel '", kernel.name, "': parameter ", index, " is ", parameter.bytes, " bytes at offset ",
                      parameter.offset, " by the manifest, but ", bytes, " at ", offset, " in the code");
   }
-  if (index != kernel.parameters.size())
-    refuseArtefact("kernel '", kernel.name, "' has ", kernel.parameters.size(), " parameters by the manifest, but ",
-                   index, " in the code");
 }
 
 static LoadedKernel load(const KernelSpec &kernel, const ScopedContext &scope) {

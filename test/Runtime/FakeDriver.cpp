@@ -73,10 +73,21 @@ State &state() {
 }
 
 thread_local std::vector<Context *> current;
+thread_local int inside = 0;
+
+struct Inside {
+  Inside() { ++inside; }
+  ~Inside() { --inside; }
+};
 
 void State::reset() {
-  settings = {{"devices", 1},         {"major", 9},     {"minor", 0}, {"multiprocessors", 132}, {"shared_memory", 232448},
-              {"capturing", 0}, {"load_milliseconds", 0}};
+  settings = {{"devices", 1},
+              {"major", 9},
+              {"minor", 0},
+              {"multiprocessors", 132},
+              {"shared_memory", 232448},
+              {"capturing", 0},
+              {"load_milliseconds", 0}};
   failures.clear();
   calls.clear();
   memory.clear();
@@ -116,6 +127,7 @@ CUresult enter(const char *call) {
 }
 
 #define ENTER(name)                                                                                                    \
+  Inside here;                                                                                                         \
   if (CUresult result = enter(name))                                                                                   \
     return result;                                                                                                     \
   State &s = state();                                                                                                  \
@@ -202,6 +214,8 @@ int fakeDriverRetained(void) {
     sum += count;
   return sum;
 }
+
+int fakeDriverIsInside(void) { return inside > 0; }
 
 void fakeDriverAddMemory(const void *address, int device) {
   std::lock_guard<std::recursive_mutex> lock(state().mutex);
@@ -492,37 +506,6 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
 CUresult cuEventDestroy_v2(CUevent event) {
   ENTER("cuEventDestroy");
   return s.events.erase(event) ? CUDA_SUCCESS : INVALID_HANDLE;
-}
-
-static const std::map<int, std::pair<const char *, const char *>> &getErrors() {
-  static const std::map<int, std::pair<const char *, const char *>> errors = {
-      {0, {"CUDA_SUCCESS", "no error"}},
-      {1, {"CUDA_ERROR_INVALID_VALUE", "invalid argument"}},
-      {2, {"CUDA_ERROR_OUT_OF_MEMORY", "out of memory"}},
-      {100, {"CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"}},
-      {101, {"CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"}},
-      {200, {"CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"}},
-      {201, {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"}},
-      {209, {"CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"}},
-      {218, {"CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"}},
-      {222, {"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."}},
-      {400, {"CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"}},
-      {500, {"CUDA_ERROR_NOT_FOUND", "named symbol not found"}},
-      {701, {"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"}},
-      {709, {"CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"}}};
-  return errors;
-}
-
-CUresult cuGetErrorName(CUresult error, const char **name) {
-  auto found = getErrors().find(error);
-  *name = found == getErrors().end() ? nullptr : found->second.first;
-  return *name ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuGetErrorString(CUresult error, const char **text) {
-  auto found = getErrors().find(error);
-  *text = found == getErrors().end() ? nullptr : found->second.second;
-  return *text ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 } // extern "C"

@@ -36,6 +36,8 @@ int fakeDriverCalls(const char *call);
 /* Modules that are loaded, and primary contexts that are retained, now. */
 int fakeDriverModules(void);
 int fakeDriverRetained(void);
+/* 1 while this thread is in a function of the driver. */
+int fakeDriverIsInside(void);
 /* Makes the driver know an address as memory of a device. */
 void fakeDriverAddMemory(const void *address, int device);
 /* {"launches": [{"symbol", "image": "cubin" | "ptx", "context", "grid", "block", "shared_memory", "stream",

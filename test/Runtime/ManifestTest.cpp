@@ -6,6 +6,8 @@
 
 #include "Support.h"
 
+#include <random>
+
 namespace {
 
 class ManifestTest : public RuntimeTest {
@@ -178,6 +180,29 @@ TEST_F(ManifestTest, DeepNesting) {
   for (int depth = 0; depth < 100000; ++depth)
     objects += "{\"a\":";
   expectRefused(objects, "nested more than 32 deep");
+}
+
+/// Nothing that a damaged manifest says may crash the process, now or at a launch.
+TEST_F(ManifestTest, DamagedBytes) {
+  const std::string text = manifest.dump();
+  const std::string bytes = "\"\\{}[]:,-+.0123456789eEtfn\x01\x7f\xc3\xff";
+  std::mt19937 random(7);
+  int opened = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string damaged = text;
+    for (int change = 0; change <= round % 3; ++change)
+      damaged[random() % damaged.size()] = bytes[random() % bytes.size()];
+    folder.write("manifest.json", damaged);
+    SparseAttnArtefact *artefact = nullptr;
+    if (sparseattnArtefactOpen(folder.path.c_str(), &artefact) == SPARSEATTN_OK) {
+      ++opened;
+      launch(sparseattnArtefactKernel(artefact, 0), makeOperands(2, 300, 777, 6, 2));
+    }
+    sparseattnArtefactFree(artefact);
+  }
+  // Some changes are harmless, most are not.
+  EXPECT_GT(opened, 0);
+  EXPECT_LT(opened, 1500);
 }
 
 TEST_F(ManifestTest, TooLong) { expectRefused(std::string((16 << 20) + 1, ' '), "expected at most 16777216 bytes"); }

@@ -48,8 +48,9 @@ std::string makePtx(const Json &kernel) {
     else
       list += (type == "i64" ? ".param .u64 " : type == "f32" ? ".param .f32 " : ".param .u32 ") + name;
   }
-  return ".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry " + kernel["symbol"].get<std::string>() + "(" +
-         list + ")\n{\n  ret;\n}\n";
+  std::string symbol = kernel["symbol"];
+  return ".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry " + symbol + "(" + list +
+         ")\n{\n  ret;\n}\n";
 }
 
 std::string makeCubin(const Json &kernel) { return "\x7f" "ELF" + makePtx(kernel); }

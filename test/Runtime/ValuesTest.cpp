@@ -31,8 +31,10 @@ protected:
     kernel["zero_sizes"] = {{"A", "launch"}, {"B", "launch"}};
     for (const char *value : values)
       kernel["parameters"].push_back({{"kind", "size"}, {"type", "i64"}, {"size", value}});
-    Json manifest = {
-        {"schema", "sparseattn-gpu-manifest"}, {"version", 1}, {"compiler", "test"}, {"kernels", Json::array({kernel})}};
+    Json manifest = {{"schema", "sparseattn-gpu-manifest"},
+                     {"version", 1},
+                     {"compiler", "test"},
+                     {"kernels", Json::array({kernel})}};
     rewritePtx(folder, manifest);
     return manifest;
   }
