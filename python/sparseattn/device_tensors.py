@@ -6,6 +6,7 @@ copied, and no framework is imported: one that made a tensor is loaded already.
 """
 
 import ctypes
+import functools
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ _READ_ONLY = 1
 LEGACY_STREAM = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class DeviceTensor:
     """device: ordinal, or -1 when only the driver knows. strides: in elements, or
     None for a dense row-major tensor. producer: the stream whose work makes the
@@ -176,10 +177,15 @@ def read(tensor: Any, stream: int, place: str) -> DeviceTensor:
     )
 
 
+@functools.cache
+def _torch_dtype(dtype: Any) -> str | None:
+    return _TORCH_DTYPES.get(str(dtype))
+
+
 def _read_torch(tensor: Any, place: str) -> DeviceTensor:
     if not tensor.is_cuda:
         raise ValueError(f"{place}: expected a tensor in GPU memory, found one on '{tensor.device}'; use .cuda()")
-    dtype = _TORCH_DTYPES.get(str(tensor.dtype))
+    dtype = _torch_dtype(tensor.dtype)
     if dtype is None:
         raise TypeError(f"{place}: no kernel takes {tensor.dtype}; use .to(...)")
     return DeviceTensor(

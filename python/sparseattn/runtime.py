@@ -155,7 +155,12 @@ class Kernel:
         )
         # Name to default; "..." where there is none.
         self.attributes = {entry["name"]: entry.get("default", ...) for entry in description.get("attributes", [])}
+        # Made once: a call should cost little beside a short kernel.
         self._tensors = _Tensor * len(self.operands)
+        self._places = [
+            f"kernel '{self.name}': operand '{operand.name}' (argument {index})"
+            for index, operand in enumerate(self.operands)
+        ]
 
     def __repr__(self) -> str:
         attributes = "".join(
@@ -177,15 +182,15 @@ class Kernel:
             raise TypeError(f"{self!r}: expected {len(self.operands)} tensors, found {len(tensors)}")
         handle = device_tensors.current_stream(tensors) if stream is None else device_tensors.stream_handle(stream)
         views = []
-        for index, (operand, tensor) in enumerate(zip(self.operands, tensors)):
-            place = f"kernel '{self.name}': operand '{operand.name}' (argument {index})"
+        for operand, place, tensor in zip(self.operands, self._places, tensors):
             view = device_tensors.read(tensor, handle, place)
             if view.read_only and operand.role != "input":
                 raise ValueError(f"{place}: it is written to, but the tensor is read-only")
             views.append(view)
         raw = self._tensors(*map(_pack, views))
-        packed = _pack_attributes(self.name, attributes)
-        self._wait_for_producers(views, handle)
+        packed = _pack_attributes(self.name, attributes) if attributes else None
+        if any(view.producer is not None for view in views):
+            self._wait_for_producers(views, handle)
         _check(
             _library().sparseattnKernelLaunch(self._pointer, raw, len(views), packed, len(attributes), handle or None)
         )
@@ -200,16 +205,20 @@ class Kernel:
             _check(_library().sparseattnRuntimeStreamWait(device, handle or None, producer))
 
 
+@functools.cache
+def _words(count: int) -> type:
+    return ctypes.c_int64 * count
+
+
 def _pack(view: device_tensors.DeviceTensor) -> _Tensor:
-    words = ctypes.c_int64 * max(len(view.sizes), 1)
+    rank = len(view.sizes)
+    words = _words(rank or 1)
     strides = None if view.strides is None else words(*view.strides)
-    return _Tensor(
-        view.data, device_tensors.DTYPES[view.dtype], len(view.sizes), view.device, words(*view.sizes), strides
-    )
+    return _Tensor(view.data, device_tensors.DTYPES[view.dtype], rank, view.device, words(*view.sizes), strides)
 
 
 def _pack_attributes(kernel: str, attributes: dict) -> ctypes.Array:
-    packed = (_Attribute * max(len(attributes), 1))()
+    packed = (_Attribute * len(attributes))()
     for entry, (name, value) in zip(packed, attributes.items()):
         entry.name = name.encode(errors="replace")
         place = f"kernel '{kernel}': attribute '{name}'"
