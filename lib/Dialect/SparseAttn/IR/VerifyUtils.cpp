@@ -12,10 +12,6 @@
 using namespace mlir;
 using namespace sparseattn;
 
-InFlightDiagnostic sparseattn::emitConstraint(Operation *op, unsigned number) {
-  return op->emitOpError() << "(C" << number << ") ";
-}
-
 std::string sparseattn::formatSize(int64_t size) {
   return ShapedType::isDynamic(size) ? "?" : std::to_string(size);
 }

@@ -10,6 +10,7 @@
 #ifndef SPARSEATTN_LIB_DIALECT_SPARSEATTN_IR_VERIFYUTILS_H
 #define SPARSEATTN_LIB_DIALECT_SPARSEATTN_IR_VERIFYUTILS_H
 
+#include "sparseattn/Dialect/Constraints.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/APFloat.h"
@@ -47,9 +48,6 @@ inline int64_t mergeDims(int64_t a, int64_t b) {
 inline int64_t sizeOrDynamic(int64_t value) {
   return value < 0 || value > kMaxSize ? mlir::ShapedType::kDynamic : value;
 }
-
-/// Starts the error of constraint `C<number>`.
-mlir::InFlightDiagnostic emitConstraint(mlir::Operation *op, unsigned number);
 
 /// A size as it is written in tensor types, `?` when dynamic.
 std::string formatSize(int64_t size);
