@@ -1,5 +1,6 @@
 # The lit suite. Substitutions: the project's tools by name, FileCheck, not, mlir-opt and mlir-translate
-# of the MLIR the project was built with (%mlir_opt, %mlir_translate), %plugin, %python, %build (the build folder), %ptxas.
+# of the MLIR the project was built with (%mlir_opt, %mlir_translate), %plugin, %python, %build (the build folder), %ptxas,
+# %check_ptxas <registers> (assembles the PTX on its input and refuses serialised products and spills).
 # Features: hopper (a Hopper GPU may be used), ptxas.
 
 import os
@@ -45,6 +46,8 @@ llvm_config.add_tool_substitutions(
 
 if config.ptxas:
     config.available_features.add("ptxas")
+    check = os.path.join(os.path.dirname(__file__), "Inputs", "check_ptxas.py")
+    config.substitutions.append(("%check_ptxas", f"{config.python} {check} {config.ptxas}"))
     config.substitutions.append(("%ptxas", config.ptxas))
 if os.environ.get("SPARSEATTN_TEST_HOPPER") == "1":
     config.available_features.add("hopper")

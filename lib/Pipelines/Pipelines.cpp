@@ -12,4 +12,10 @@ void sparseattn::registerPipelines() {
   mlir::PassPipelineRegistration<CpuPipelineOptions>(
       "sparseattn-to-cpu",
       "Lower sparseattn functions on tensors (L0) to the LLVM dialect for the CPU", buildCpuPipeline);
+  mlir::PassPipelineRegistration<HopperPipelineOptions>(
+      "sparseattn-warpgroups-to-nvvm", "Lower kernels of warpgroups (L2) to operations of single threads (L3)",
+      [](mlir::OpPassManager &manager, const HopperPipelineOptions &) { buildWarpgroupsToNVVM(manager); });
+  mlir::PassPipelineRegistration<HopperPipelineOptions>(
+      "sparseattn-nvvm-to-ptx", "Lower kernels of single threads (L3) to PTX or machine code in a gpu.binary",
+      buildNVVMToPTX);
 }

@@ -9,6 +9,7 @@
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 #include "sparseattn/Pipelines/Pipelines.h"
 
 void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
@@ -19,5 +20,6 @@ void sparseattn::registerDialects(mlir::DialectRegistry &registry) {
 void sparseattn::registerPasses() {
   registerPipelines();
   registerSparseAttnConversionPasses();
+  registerSparseAttnNVTransformsPasses();
   registerSparseAttnTransformsPasses();
 }

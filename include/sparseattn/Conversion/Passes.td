@@ -44,6 +44,29 @@ def ConvertSparseAttnCacheToTensor : Pass<"convert-sparseattn-cache-to-tensor"> 
   ];
 }
 
+def ConvertSparseAttnNVToNVVM : Pass<"convert-sparseattn-nv-to-nvvm"> {
+  let summary = "what is left of sparseattn_nv, and approximations, to instructions";
+  let description = [{
+    Reads kernels (`gpu.func`) without channels and without tensors: run
+    `sparseattn-nv-lower-channels` and `sparseattn-nv-distribute-fragments`.
+    Afterwards no operation of `sparseattn_nv` is left. A shared tile is its
+    address; `mma_chain` is one piece of inline assembly with the low words of
+    the matrix descriptors as operands (their high words are constant), and
+    `mma_wait` one with the waited values as operands. `math.exp2`, `math.log2`
+    and `math.tanh` on f32 are `ex2.approx.ftz`, `lg2.approx.ftz` and
+    `tanh.approx`; `arith.divf` is `rcp.approx.ftz` and a product.
+
+    numerics: approximations with relative errors of 2^-22.5 (exp2), 2^-22
+    (log2), 2^-11 (tanh) and 2^-23 of the reciprocal; denormals count as 0.
+
+    Left to others: arguments and attributes of the kernel
+    (`sparseattn-nv-finalize-kernel`), other arithmetic (upstream).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"
+  ];
+}
+
 def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
   let summary = "sparseattn operators on tensors to loops over buffers";
   let description = [{

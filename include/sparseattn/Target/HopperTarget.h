@@ -61,6 +61,8 @@ inline constexpr int64_t kMmaMaxColumns = 256;
 inline constexpr int64_t kSwizzleBytes = 128;
 inline constexpr int64_t kSwizzleRows = 8;
 inline constexpr int64_t kSwizzleAtomBytes = kSwizzleBytes * kSwizzleRows;
+/// Unit of addresses and offsets in matrix descriptors.
+inline constexpr int64_t kDescriptorUnit = 16;
 /// Columns of 16-bit elements in one swizzled row.
 inline constexpr int64_t kSwizzleColumns = kSwizzleBytes / 2;
 

@@ -127,8 +127,9 @@ def SparseAttnNV_ReleaseOp : SparseAttnNV_Op<"release", [MemoryEffects<[MemRead,
 def SparseAttnNV_TileAtOp : SparseAttnNV_Op<"tile_at", [Pure]> {
   let summary = "the tile at a shared-memory address";
   let description = [{
-    `address` counts bytes in the shared window and is a multiple of 1024. What
-    `await` becomes in `sparseattn-nv-lower-channels`.
+    `address` counts units of 16 bytes of the shared window, as matrix
+    descriptors do, and is a multiple of 64. What `await` becomes in
+    `sparseattn-nv-lower-channels`.
   }];
   let arguments = (ins I32:$address);
   let results = (outs SparseAttnNV_TileType:$tile);

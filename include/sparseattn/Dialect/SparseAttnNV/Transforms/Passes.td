@@ -1,0 +1,153 @@
+//===- Passes.td - passes on the sparseattn_nv dialect ------*- tablegen -*-===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_NV_TRANSFORMS_PASSES_TD
+#define SPARSEATTN_NV_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def SparseAttnNVDistributeFragments : Pass<"sparseattn-nv-distribute-fragments"> {
+  let summary = "tensors that a warpgroup holds to the values of one thread";
+  let description = [{
+    *Reads* kernels (`gpu.func`) in which tensors with an encoding of the
+    dialect are made, loaded, reduced and stored, also through `scf` loops and
+    conditions.
+
+    *Holds afterwards:* no tensor with an encoding and no `pending` is left.
+    Each is the values of one thread (see the dialect); pairs of 16-bit elements
+    share an i32. `dot` and `wait` are `mma_chain` and `mma_wait`; reductions are
+    arithmetic and shuffles over 4 lanes; `mask` compares two limits per row,
+    relative to the thread's first column, with constants; `store_tile`
+    transposes over 4 lanes and stores 16 bytes at a time.
+
+    *Errors:* element-wise operations on 16-bit tiles other than conversions
+    (they are computed in f32), operations on `row_partial` that are not linear,
+    and constants that are not splats.
+
+    *Numerics:* bit-exact, except for the order of sums, which `reduce` states.
+
+    *Leaves to others:* shared tiles, approximations of `math`, and instructions:
+    `convert-sparseattn-nv-to-nvvm`.
+
+    Example:
+    ```mlir
+    %y = math.exp2 %x : tensor<64x8xf32, #sparseattn_nv.acc>
+    // becomes
+    %y0 = math.exp2 %x0 : f32
+    %y1 = math.exp2 %x1 : f32
+    %y2 = math.exp2 %x2 : f32
+    %y3 = math.exp2 %x3 : f32
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect"
+  ];
+}
+
+def SparseAttnNVFinalizeKernel : Pass<"sparseattn-nv-finalize-kernel"> {
+  let summary = "gpu.func to the kernel function of the LLVM dialect";
+  let description = [{
+    *Reads* `gpu.module`s whose kernels hold operations on single values only.
+
+    *Holds afterwards:* each kernel is an `llvm.func` with `nvvm.kernel`,
+    `nvvm.maxntid`, `nvvm.minctasm = 1` (without both the assembler ignores
+    `setmaxnreg`), denormals flushed to zero in f32, and tensor maps as 128 bytes
+    by value. `sparseattn_nv.shared_bytes` stays on it. `gpu.block_id` and
+    `gpu.grid_dim` with the `arith.index_cast` to i32 behind them are reads of
+    special registers.
+
+    *Errors* (the check at the end of level L2): an operation of the dialect is
+    left, with the pass that should have removed it; an operation of `math` or
+    another dialect that has no instruction; an argument type that a kernel
+    cannot have; a module whose `#nvvm.target` is not sm_90a with PTX 8.6 or
+    newer (LLVM aborts on instructions that its target lacks).
+
+    *Numerics:* denormal f32 values count as 0.
+
+    *Leaves to others:* `scf`, `arith`, `nvvm`: upstream conversions.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
+def SparseAttnNVLowerChannels : Pass<"sparseattn-nv-lower-channels"> {
+  let summary = "channels to barriers, roles to branches";
+  let description = [{
+    *Reads* kernels with one `specialize`, whose channels have their place in
+    shared memory (`sparseattn-nv-plan-smem`).
+
+    *Holds afterwards:* `channel`, `fill`, `await`, `release` and `specialize`
+    are gone. Item p of a channel with S stages is in slot p mod S; its "full"
+    barrier is waited for with parity (p div S) mod 2, its "empty" barrier with
+    the opposite one, so that the first S items find their slots free. A full
+    barrier counts 1 arrival and the bytes of the tile, an empty one an arrival
+    of every consumer warp. Roles are branches on the number of the warpgroup,
+    which `redux.sync` makes the same in all lanes of a warp in a way that the
+    assembler sees; each begins with `setmaxnreg`. The kernel has
+    `known_block_size`, and the module the global `dsmem`, its dynamic shared
+    memory.
+
+    *Errors:* a channel without a place, `fill`, `await` or `release` outside
+    their roles.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* tensors (`sparseattn-nv-distribute-fragments`), shared
+    tiles (`convert-sparseattn-nv-to-nvvm`), arguments
+    (`sparseattn-nv-finalize-kernel`).
+
+    Example:
+    ```mlir
+    %tile = sparseattn_nv.await %keys[%i] : !sparseattn_nv.channel<176x128xbf16, stages = 2>
+    // becomes
+    %stage = arith.andi %i, %c1 : i32
+    %round = arith.shrui %i, %c1 : i32
+    %parity = arith.andi %round, %c1 : i32
+    nvvm.mbarrier.try_wait.parity %full, %parity, %ticks : !llvm.ptr<3>, i32, i32
+    %tile = sparseattn_nv.tile_at %address : !sparseattn_nv.tile<176x128xbf16>
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect"
+  ];
+}
+
+def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
+  let summary = "places of channels in shared memory";
+  let description = [{
+    *Reads* kernels (`gpu.func`) with channels.
+
+    *Holds afterwards:* every channel has `offset` and `barriers`: slots one after
+    the other in the order of the channels, then all barriers. The kernel has
+    `sparseattn_nv.shared_bytes`, what the host must ask for at launch.
+
+    *Errors:* more than 227 KB, with a table of what each channel takes.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* the choice of tiles and stages that fit
+    (`sparseattn-select-schedule`).
+  }];
+}
+
+def SparseAttnNVVerifyPTX : Pass<"sparseattn-nv-verify-ptx"> {
+  let summary = "PTX without calls";
+  let description = [{
+    *Reads* `gpu.binary` operations that hold PTX (`gpu-module-to-binary` with
+    `format=isa`).
+
+    *Holds afterwards:* what held before; nothing is changed.
+
+    *Errors:* a declaration of an external function (`.extern .func`): no library
+    is linked, and a call would make the assembler serialise every matrix
+    product of the kernel.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* spills and serialisation, which only the assembler knows.
+  }];
+}
+
+#endif // SPARSEATTN_NV_TRANSFORMS_PASSES_TD

@@ -1,0 +1,131 @@
+//===- Rows.cpp - reductions, broadcasts and masks of a thread -------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Patterns.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace sparseattn;
+using namespace sparseattn::nv;
+
+namespace {
+
+using Results = SmallVector<SmallVector<Value>>;
+
+Value buildReduction(ImplicitLocOpBuilder &b, ReduceKind kind, Value x, Value y) {
+  if (kind == ReduceKind::Max)
+    return arith::MaxNumFOp::create(b, x, y);
+  return arith::AddFOp::create(b, x, y);
+}
+
+/// Over the lanes that share a row.
+Value buildQuadReduction(ImplicitLocOpBuilder &b, ReduceKind kind, Value value) {
+  for (int64_t distance = 1; distance < fragment::kQuad; distance *= 2)
+    value = buildReduction(b, kind, value, buildExchange(b, value, distance));
+  return value;
+}
+
+struct DistributeReduce : FragmentPattern<ReduceOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(ReduceOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    SmallVector<Value> rows;
+    for (int64_t row = 0; row < fragment::kRowsPerThread; ++row) {
+      // Two chains, for even and odd columns: one would wait for the latency of every step.
+      Value chains[fragment::kPair];
+      for (auto [i, value] : llvm::enumerate(adaptor.getSource())) {
+        if (fragment::getRowOfValue(i) != row)
+          continue;
+        Value &chain = chains[i % fragment::kPair];
+        chain = chain ? buildReduction(b, op.getKind(), chain, value) : value;
+      }
+      Value result = buildReduction(b, op.getKind(), chains[0], chains[1]);
+      rows.push_back(op.getPartial() ? result : buildQuadReduction(b, op.getKind(), result));
+    }
+    return {rows};
+  }
+};
+
+struct DistributeCombine : FragmentPattern<CombineOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(CombineOp, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    SmallVector<Value> rows;
+    for (Value value : adaptor.getSource())
+      rows.push_back(buildQuadReduction(b, ReduceKind::Add, value));
+    return {rows};
+  }
+};
+
+struct DistributeScale : FragmentPattern<ScaleOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(ScaleOp, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    SmallVector<Value> rows;
+    for (auto [value, factor] : llvm::zip(adaptor.getSource(), adaptor.getFactor()))
+      rows.push_back(arith::MulFOp::create(b, value, factor));
+    return {rows};
+  }
+};
+
+struct DistributeBroadcast : FragmentPattern<BroadcastOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(BroadcastOp op, Adaptor adaptor, ImplicitLocOpBuilder &) const override {
+    SmallVector<Value> values;
+    int64_t count = fragment::getNumValues(cast<RankedTensorType>(op.getResult().getType()).getDimSize(1));
+    for (int64_t i = 0; i < count; ++i)
+      values.push_back(adaptor.getSource()[fragment::getRowOfValue(i)]);
+    return {values};
+  }
+};
+
+struct DistributeRows : FragmentPattern<RowsOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(RowsOp, Adaptor, ImplicitLocOpBuilder &b) const override {
+    Value first = buildThreadRow(b, buildThread(b));
+    return {{first, arith::AddIOp::create(b, first, buildI32(b, fragment::kRowDistance))}};
+  }
+};
+
+/// One comparison with a constant for each element and bound: the bounds of a row, relative to the first column
+/// of the thread, are computed once.
+struct DistributeMask : FragmentPattern<MaskOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(MaskOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    Value column = arith::AddIOp::create(b, adaptor.getColumn().front(), buildThreadColumn(b, buildThread(b)));
+    auto getLimits = [&](ValueRange bounds) {
+      SmallVector<Value> limits;
+      for (Value bound : bounds)
+        limits.push_back(arith::SubIOp::create(b, bound, column));
+      return limits;
+    };
+    SmallVector<Value> begin, end;
+    if (op.getBegin())
+      begin = getLimits(adaptor.getBegin());
+    if (op.getEnd())
+      end = getLimits(adaptor.getEnd());
+    Value minusInf = arith::ConstantOp::create(b, b.getF32FloatAttr(-std::numeric_limits<float>::infinity()));
+    SmallVector<Value> values;
+    for (auto [i, value] : llvm::enumerate(adaptor.getSource())) {
+      Value offset = buildI32(b, fragment::getColumnOfValue(i));
+      int64_t row = fragment::getRowOfValue(i);
+      Value result = value;
+      if (!end.empty())
+        result = arith::SelectOp::create(
+            b, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, end[row], offset), result, minusInf);
+      if (!begin.empty())
+        result = arith::SelectOp::create(
+            b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, begin[row], offset), result, minusInf);
+      values.push_back(result);
+    }
+    return {values};
+  }
+};
+
+} // namespace
+
+void nv::populateRowPatterns(const TypeConverter &converter, RewritePatternSet &patterns) {
+  patterns.add<DistributeBroadcast, DistributeCombine, DistributeMask, DistributeReduce, DistributeRows,
+               DistributeScale>(converter, patterns.getContext());
+}

@@ -1,0 +1,31 @@
+//===- Kernels.h - names that the passes of this level share ---------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_KERNELS_H
+#define SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_KERNELS_H
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace sparseattn::nv {
+
+/// Attribute of a kernel: bytes of dynamic shared memory that a launch must ask for.
+inline constexpr llvm::StringLiteral kSharedBytesAttr = "sparseattn_nv.shared_bytes";
+
+/// Global of a module: the dynamic shared memory of its kernels.
+inline constexpr llvm::StringLiteral kSharedMemorySymbol = "dsmem";
+
+/// Applies `function` to every kernel below `root`, until it fails.
+inline llvm::LogicalResult
+forEachKernel(mlir::Operation *root, llvm::function_ref<llvm::LogicalResult(mlir::gpu::GPUFuncOp)> function) {
+  return llvm::failure(root->walk([&](mlir::gpu::GPUFuncOp kernel) {
+                             return kernel.isKernel() && failed(function(kernel)) ? mlir::WalkResult::interrupt()
+                                                                                  : mlir::WalkResult::skip();
+                           }).wasInterrupted());
+}
+
+} // namespace sparseattn::nv
+
+#endif // SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_KERNELS_H

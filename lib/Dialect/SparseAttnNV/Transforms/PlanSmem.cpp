@@ -1,0 +1,69 @@
+//===- PlanSmem.cpp - places of channels in shared memory ------------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
+#include "sparseattn/Target/HopperTarget.h"
+
+namespace sparseattn {
+#define GEN_PASS_DEF_SPARSEATTNNVPLANSMEM
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h.inc"
+} // namespace sparseattn
+
+using namespace mlir;
+using namespace sparseattn;
+using namespace sparseattn::nv;
+
+/// What does not fit: one note for each channel.
+static LogicalResult reportTooLarge(gpu::GPUFuncOp kernel, ArrayRef<ChannelOp> channels, int64_t total) {
+  InFlightDiagnostic diag = kernel.emitOpError()
+                            << "needs " << total << " bytes of shared memory, " << total - hopper::kSharedMemoryLimit
+                            << " more than the " << hopper::kSharedMemoryLimit
+                            << " that a block can have; use fewer stages or smaller tiles";
+  for (ChannelOp channel : channels) {
+    ChannelType type = channel.getChannel().getType();
+    diag.attachNote(channel.getLoc()) << "channel " << channel.getName().value_or("without name") << ": "
+                                      << type.getStages() << " x " << type.getTile().getSizeInBytes() << " bytes";
+  }
+  return diag;
+}
+
+static LogicalResult planKernel(gpu::GPUFuncOp kernel) {
+  SmallVector<ChannelOp> channels;
+  kernel.walk([&](ChannelOp channel) { channels.push_back(channel); });
+  if (channels.empty())
+    return success();
+  int64_t slots = 0, barriers = 0;
+  for (ChannelOp channel : channels) {
+    ChannelType type = channel.getChannel().getType();
+    slots += type.getStages() * type.getTile().getSizeInBytes();
+    barriers += 2 * type.getStages() * hopper::kBarrierBytes;
+  }
+  if (slots + barriers > hopper::kSharedMemoryLimit)
+    return reportTooLarge(kernel, channels, slots + barriers);
+  // Tiles have a multiple of 1024 bytes each, so every slot is aligned to the swizzle.
+  Builder builder(kernel.getContext());
+  int64_t slot = 0, barrier = slots;
+  for (ChannelOp channel : channels) {
+    ChannelType type = channel.getChannel().getType();
+    channel.setOffsetAttr(builder.getI32IntegerAttr(slot));
+    channel.setBarriersAttr(builder.getI32IntegerAttr(barrier));
+    slot += type.getStages() * type.getTile().getSizeInBytes();
+    barrier += 2 * type.getStages() * hopper::kBarrierBytes;
+  }
+  kernel->setAttr(kSharedBytesAttr, builder.getI32IntegerAttr(slots + barriers));
+  return success();
+}
+
+namespace {
+struct PlanSmem : sparseattn::impl::SparseAttnNVPlanSmemBase<PlanSmem> {
+  void runOnOperation() override {
+    if (failed(forEachKernel(getOperation(), planKernel)))
+      signalPassFailure();
+  }
+};
+} // namespace

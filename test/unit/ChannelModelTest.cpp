@@ -1,0 +1,164 @@
+//===- ChannelModelTest.cpp - what the model of channels finds -------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparseattn/Analysis/ChannelModel.h"
+#include "gtest/gtest.h"
+
+using namespace sparseattn;
+
+namespace {
+
+using EventKind = ChannelEvent::Kind;
+using Problem = ChannelProblem::Kind;
+
+constexpr unsigned key = 0, value = 1;
+
+/// The attention loop: K runs one item ahead of V in both roles.
+ChannelTrace makeAttention(int64_t blocks, int64_t stages, unsigned consumers) {
+  ChannelTrace trace;
+  trace.channels = {{"key", stages}, {"value", stages}};
+  trace.roles.resize(consumers + 1);
+  for (int64_t i = 0; i < blocks; ++i) {
+    trace.roles[0].push_back({EventKind::Fill, key, i});
+    if (i > 0)
+      trace.roles[0].push_back({EventKind::Fill, value, i - 1});
+  }
+  if (blocks > 0)
+    trace.roles[0].push_back({EventKind::Fill, value, blocks - 1});
+  for (unsigned consumer = 1; consumer <= consumers; ++consumer) {
+    std::vector<ChannelEvent> &events = trace.roles[consumer];
+    for (int64_t i = 0; i < blocks; ++i) {
+      events.push_back({EventKind::Await, key, i});
+      if (i > 0)
+        events.push_back({EventKind::Await, value, i - 1});
+      events.push_back({EventKind::Release, key, i});
+      if (i > 0)
+        events.push_back({EventKind::Release, value, i - 1});
+    }
+    if (blocks > 0) {
+      events.push_back({EventKind::Await, value, blocks - 1});
+      events.push_back({EventKind::Release, value, blocks - 1});
+    }
+  }
+  return trace;
+}
+
+/// Position of the n-th event of a kind on a channel in a role.
+size_t find(const ChannelTrace &trace, unsigned role, EventKind kind, unsigned channel, int64_t position) {
+  const std::vector<ChannelEvent> &events = trace.roles[role];
+  for (size_t i = 0; i < events.size(); ++i)
+    if (events[i].kind == kind && events[i].channel == channel && events[i].position == position)
+      return i;
+  ADD_FAILURE() << "no such event";
+  return 0;
+}
+
+void expectProblem(const ChannelTrace &trace, Problem expected) {
+  std::optional<ChannelProblem> problem = findChannelProblem(trace);
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->kind, expected) << problem->message;
+}
+
+TEST(ChannelModel, AcceptsTheAttentionLoop) {
+  for (int64_t stages : {1, 2, 3, 4})
+    for (unsigned consumers : {1u, 2u, 3u})
+      for (int64_t blocks = 0; blocks <= stages + 2; ++blocks) {
+        std::optional<ChannelProblem> problem = findChannelProblem(makeAttention(blocks, stages, consumers));
+        EXPECT_FALSE(problem) << "stages " << stages << " blocks " << blocks << ": " << problem->message;
+      }
+}
+
+TEST(ChannelModel, DroppedReleaseInTheMiddleStopsTheProducer) {
+  ChannelTrace trace = makeAttention(5, 2, 2);
+  trace.roles[1].erase(trace.roles[1].begin() + find(trace, 1, EventKind::Release, key, 1));
+  expectProblem(trace, Problem::Deadlock);
+}
+
+TEST(ChannelModel, DroppedReleaseAtTheEndIsFoundToo) {
+  ChannelTrace trace = makeAttention(2, 2, 2);
+  trace.roles[2].erase(trace.roles[2].begin() + find(trace, 2, EventKind::Release, key, 1));
+  expectProblem(trace, Problem::MissingRelease);
+}
+
+TEST(ChannelModel, ItemThatNobodyAwaits) {
+  ChannelTrace trace = makeAttention(2, 2, 1);
+  trace.roles[0].push_back({EventKind::Fill, key, 2});
+  expectProblem(trace, Problem::LostItem);
+}
+
+TEST(ChannelModel, ItemThatNobodyFills) {
+  ChannelTrace trace = makeAttention(3, 2, 1);
+  trace.roles[0].erase(trace.roles[0].begin() + find(trace, 0, EventKind::Fill, value, 1));
+  expectProblem(trace, Problem::Deadlock);
+}
+
+TEST(ChannelModel, AwaitOfTheWrongRoundSeesAnOldItem) {
+  // Item 4 has the slot and the parity of item 0.
+  ChannelTrace trace = makeAttention(3, 2, 1);
+  trace.roles[1][find(trace, 1, EventKind::Await, key, 0)].position = 4;
+  expectProblem(trace, Problem::PhaseError);
+}
+
+TEST(ChannelModel, FillThatSkipsARoundOverwritesAnItem) {
+  // Item 4 does not wait for items 0 and 2 of its slot: the parity of its empty barrier is that of item 0.
+  ChannelTrace trace;
+  trace.channels = {{"key", 2}};
+  trace.roles = {{{EventKind::Fill, key, 0}, {EventKind::Fill, key, 4}},
+                 {{EventKind::Await, key, 0}, {EventKind::Release, key, 0}}};
+  expectProblem(trace, Problem::LostItem);
+}
+
+TEST(ChannelModel, FillWhileAConsumerHoldsTheItem) {
+  ChannelTrace trace;
+  trace.channels = {{"key", 1}, {"value", 1}};
+  // The consumer holds key 0 until it has value 0; the producer fills key 2 with the parity of key 0.
+  trace.roles = {{{EventKind::Fill, key, 0}, {EventKind::Fill, key, 2}, {EventKind::Fill, value, 0}},
+                 {{EventKind::Await, key, 0},
+                  {EventKind::Await, value, 0},
+                  {EventKind::Release, key, 0},
+                  {EventKind::Release, value, 0}}};
+  std::optional<ChannelProblem> problem = findChannelProblem(trace);
+  ASSERT_TRUE(problem);
+  EXPECT_TRUE(problem->kind == Problem::DoublyFilled || problem->kind == Problem::LostItem) << problem->message;
+}
+
+TEST(ChannelModel, ReleaseWithoutAwait) {
+  ChannelTrace trace = makeAttention(2, 2, 1);
+  trace.roles[1].erase(trace.roles[1].begin() + find(trace, 1, EventKind::Await, key, 1));
+  std::optional<ChannelProblem> problem = findChannelProblem(trace);
+  ASSERT_TRUE(problem);
+  EXPECT_EQ(problem->kind, Problem::UnmatchedRelease);
+}
+
+TEST(ChannelModel, ReleaseTwice) {
+  ChannelTrace trace = makeAttention(2, 2, 1);
+  size_t at = find(trace, 1, EventKind::Release, key, 1);
+  ChannelEvent again = trace.roles[1][at];
+  trace.roles[1].insert(trace.roles[1].begin() + at, again);
+  expectProblem(trace, Problem::UnmatchedRelease);
+}
+
+TEST(ChannelModel, NegativePosition) {
+  ChannelTrace trace = makeAttention(2, 2, 1);
+  trace.roles[1][0].position = -1;
+  expectProblem(trace, Problem::BadPosition);
+}
+
+TEST(ChannelModel, RolesInDifferentOrderMayDeadlock) {
+  // The producer fills a second value before the key that the consumer needs in order to release the first.
+  ChannelTrace trace;
+  trace.channels = {{"key", 1}, {"value", 1}};
+  trace.roles = {{{EventKind::Fill, value, 0}, {EventKind::Fill, value, 1}, {EventKind::Fill, key, 0}},
+                 {{EventKind::Await, key, 0},
+                  {EventKind::Await, value, 0},
+                  {EventKind::Release, value, 0},
+                  {EventKind::Release, key, 0},
+                  {EventKind::Await, value, 1},
+                  {EventKind::Release, value, 1}}};
+  expectProblem(trace, Problem::Deadlock);
+}
+
+} // namespace
