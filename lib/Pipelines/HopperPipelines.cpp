@@ -22,6 +22,7 @@ using namespace sparseattn;
 
 void sparseattn::buildWarpgroupsToNVVM(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVPlanSmem());
+  manager.addPass(createSparseAttnNVVerifyChannels());
   manager.addPass(createSparseAttnNVLowerChannels());
   manager.addPass(createSparseAttnNVDistributeFragments());
   manager.addPass(createConvertSparseAttnNVToNVVM());

@@ -12,7 +12,7 @@ BUILD = pathlib.Path(os.environ["SPARSEATTN_BUILD"])
 MANUAL = {path.name: path.read_text() for path in sorted((BUILD / "docs").glob("*.md"))}
 
 DEFINITION = re.compile(r"^def \w+ ?:(.*?)^}", re.MULTILINE | re.DOTALL)
-OPERATION = re.compile(r'^\s*SparseAttn_\w*Op<"([\w.]+)"')
+OPERATION = re.compile(r'^\s*(SparseAttn(?:NV)?_\w*Op<"[\w.]+)"')
 PASS = re.compile(r'Pass<"([\w-]+)"')
 
 
@@ -41,9 +41,11 @@ def check_entry(heading):
     assert len(prose.split()) >= 10, f"{heading} has no description"
 
 
-@pytest.mark.parametrize("name", definitions(OPERATION))
-def test_operation(name):
-    check_entry(rf"`sparseattn\.{re.escape(name)}`")
+@pytest.mark.parametrize("definition", definitions(OPERATION))
+def test_operation(definition):
+    base, name = definition.split('<"')
+    dialect = "sparseattn_nv" if base.startswith("SparseAttnNV_") else "sparseattn"
+    check_entry(rf"`{dialect}\.{re.escape(name)}`")
 
 
 @pytest.mark.parametrize("name", definitions(PASS))
@@ -59,6 +61,9 @@ def test_attributes_and_types_are_listed():
     for name in mnemonics:
         assert re.search(rf"^### {name}Attr$", dialect, re.MULTILINE), f"no entry for {name}Attr"
     assert re.search(r"^### KVCacheType$", dialect, re.MULTILINE)
+    for name in ("AccAttr", "OperandAttr", "RowAttr", "RowPartialAttr", "ChannelType", "PendingType", "TensorMapType",
+                 "TileType"):
+        assert re.search(rf"^### {name}$", MANUAL["SparseAttnNVDialect.md"], re.MULTILINE), f"no entry for {name}"
 
 
 def test_the_tool_registers_what_the_manual_describes():
@@ -69,6 +74,6 @@ def test_the_tool_registers_what_the_manual_describes():
     assert options >= set(definitions(PASS))
     listed = {name for name in options if "sparseattn" in name}
     # Pipelines are described where they are registered.
-    pipelines = {name for name in listed if name.startswith("sparseattn-to-")}
+    pipelines = set(re.findall(r'"(sparseattn-[\w-]+)"', (SOURCE / "lib/Pipelines/Pipelines.cpp").read_text()))
     for name in listed - pipelines:
         check_entry(rf"`-{re.escape(name)}`")

@@ -100,7 +100,7 @@ TEST(FragmentLayout, RowsOfAThreadAreSharedByItsQuad) {
 }
 
 TEST(Hopper, LaunchRegisters) {
-  EXPECT_EQ(hopper::getLaunchRegisters(256), 248);
+  EXPECT_EQ(hopper::getLaunchRegisters(256), 256);
   EXPECT_EQ(hopper::getLaunchRegisters(384), 168);
   EXPECT_EQ(hopper::getLaunchRegisters(512), 128);
 }

@@ -33,9 +33,9 @@ inline constexpr int64_t kSharedMemoryLimit = 232448;
 /// Instructions: mbarrier").
 inline constexpr int64_t kBarrierBytes = 8;
 
-/// Registers of a multiprocessor, and of one thread.
+/// Registers of a multiprocessor, and of one thread (instructions can name 255 of the 256).
 inline constexpr int64_t kRegisterFile = 65536;
-inline constexpr int64_t kMaxThreadRegisters = 255;
+inline constexpr int64_t kMaxThreadRegisters = 256;
 /// Registers are given to threads in groups of 8; `setmaxnreg` takes a multiple of 8 in [24, 256] (PTX ISA,
 /// "Miscellaneous Instructions: setmaxnreg").
 inline constexpr int64_t kRegisterGranularity = 8;
@@ -46,7 +46,7 @@ inline constexpr int64_t kMaxRoleRegisters = 256;
 /// multiprocessor. They times the number of threads are the pool that `setmaxnreg` distributes.
 constexpr int64_t getLaunchRegisters(int64_t threads) {
   int64_t most = kRegisterFile / threads / kRegisterGranularity * kRegisterGranularity;
-  return most > kMaxThreadRegisters ? kMaxThreadRegisters / kRegisterGranularity * kRegisterGranularity : most;
+  return most > kMaxThreadRegisters ? kMaxThreadRegisters : most;
 }
 
 /// wgmma (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"): m64nNk16 for 16-bit elements, N a

@@ -35,7 +35,7 @@ static LogicalResult verifyMatrix(EmitError emitError, StringRef label, StringRe
   if (shape.size() == 2 && shape[0] == hopper::kMmaRows && shape[1] >= granularity &&
       shape[1] <= hopper::kMmaMaxColumns && shape[1] % granularity == 0)
     return success();
-  return emitError() << "(" << label << ") expected a " << name << " tile of " << hopper::kMmaRows
+  return emitError() << "(" << label << ") expected an " << name << " tile of " << hopper::kMmaRows
                      << "xN, N a multiple of " << granularity << " up to " << hopper::kMmaMaxColumns << ", found "
                      << formatShape(shape);
 }

@@ -56,7 +56,7 @@ def SparseAttnNV_SpecializeOp : SparseAttnNV_Op<"specialize", [
     - (C1) it is directly inside a function, at most one in it.
     - (C2) `consumers` in [1, 3].
     - (C3) register counts are multiples of 8 in [24, 256].
-    - (C4) the roles' registers fit the pool: `producer_registers + consumers * consumer_registers <= (consumers + 1) * R`, where R is the number of registers of each thread at launch (248 for 1 consumer, 168 for 2, 128 for 3), and `producer_registers <= R <= consumer_registers`.
+    - (C4) the roles' registers fit the pool: `producer_registers + consumers * consumer_registers <= (consumers + 1) * R`, where R is the number of registers of each thread at launch (256 for 1 consumer, 168 for 2, 128 for 3).
     - (C5) the producer region has no argument, the consumer region one of type i32.
     - (C6) the producer region has no tensor with an encoding and no await, release, dot or wait.
     - (C7) the consumer region has no fill.

@@ -132,6 +132,31 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
   }];
 }
 
+def SparseAttnNVVerifyChannels : Pass<"sparseattn-nv-verify-channels"> {
+  let summary = "run the channels of a kernel in a model";
+  let description = [{
+    *Reads* kernels with a `specialize`. The scalar program of each role runs on
+    concrete arguments, a few hundred launches among which every loop over blocks
+    makes 0 to stages + 2 steps; what the roles do with channels then runs in a
+    model of the barriers (`Analysis/ChannelModel.h`), under every order of
+    priority of the roles.
+
+    *Holds afterwards:* what held before; nothing is changed.
+
+    *Errors:* no role can go on (deadlock), an item that a consumer never awaits
+    or that is overwritten before, a slot that is filled while it is held, a wait
+    that another round of the slot satisfies, a release that is missing or
+    unmatched, a negative position.
+
+    *Remarks:* channels that depend on loads or on other numbers that are not
+    known here are not verified.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* everything.
+  }];
+}
+
 def SparseAttnNVVerifyPTX : Pass<"sparseattn-nv-verify-ptx"> {
   let summary = "PTX without calls";
   let description = [{

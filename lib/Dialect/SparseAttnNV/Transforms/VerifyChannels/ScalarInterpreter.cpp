@@ -1,0 +1,148 @@
+//===- ScalarInterpreter.cpp - the scalar program of a kernel --------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ScalarInterpreter.h"
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace sparseattn::nv;
+
+/// Loops of a kernel that never ends must not stop the compiler.
+static constexpr int64_t kMaxSteps = 1 << 20;
+
+std::optional<int64_t> ScalarInterpreter::get(Value value) const {
+  auto it = numbers.find(value);
+  return it == numbers.end() ? std::nullopt : std::optional(it->second);
+}
+
+void ScalarInterpreter::assign(ValueRange to, ValueRange from) {
+  SmallVector<std::optional<int64_t>> values;
+  for (Value value : from)
+    values.push_back(get(value));
+  for (auto [target, value] : llvm::zip(to, values)) {
+    if (value)
+      numbers[target] = *value;
+    else
+      numbers.erase(target);
+  }
+}
+
+LogicalResult ScalarInterpreter::run(Block &block, const Visitor &visit) {
+  for (Operation &op : block)
+    if (llvm::failed(runOp(op, visit)))
+      return failure();
+  return success();
+}
+
+/// Constant folding of the operation itself is its semantics: no second definition of arithmetic.
+static std::optional<int64_t> foldToNumber(Operation &op, const ScalarInterpreter &interpreter) {
+  SmallVector<Attribute> operands;
+  for (Value operand : op.getOperands()) {
+    std::optional<int64_t> number = interpreter.get(operand);
+    Type type = operand.getType();
+    // Numbers are kept sign-extended; an i1 is 0 or -1 then.
+    if (!number || !type.isIntOrIndex())
+      return std::nullopt;
+    operands.push_back(IntegerAttr::get(type, type.isIndex() ? APInt(64, *number, true)
+                                                             : APInt(64, *number, true).trunc(type.getIntOrFloatBitWidth())));
+  }
+  SmallVector<OpFoldResult> results;
+  if (failed(op.fold(operands, results)) || results.size() != 1)
+    return std::nullopt;
+  if (auto value = dyn_cast<Value>(results.front()))
+    return interpreter.get(value);
+  auto attr = dyn_cast<IntegerAttr>(cast<Attribute>(results.front()));
+  return attr ? std::optional(attr.getValue().getSExtValue()) : std::nullopt;
+}
+
+LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
+  if (++steps > kMaxSteps)
+    return fail(op);
+  if (isa<scf::ForOp>(op))
+    return runFor(op, visit);
+  if (isa<scf::IfOp>(op))
+    return runIf(op, visit);
+  if (isa<scf::WhileOp>(op))
+    return runWhile(op, visit);
+  bool isScalar = op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
+  if (isScalar && isa<arith::ArithDialect>(op.getDialect())) {
+    if (std::optional<int64_t> number = foldToNumber(op, *this))
+      numbers[op.getResult(0)] = *number;
+    else
+      numbers.erase(op.getResult(0));
+    return success();
+  }
+  visit(&op);
+  return success();
+}
+
+/// Control flow that nobody can follow is harmless when it holds nothing of interest.
+LogicalResult ScalarInterpreter::skip(Operation &op) {
+  WalkResult interesting = op.walk([&](Operation *nested) {
+    return isa<FillOp, AwaitOp, ReleaseOp>(nested) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (interesting.wasInterrupted())
+    return fail(op);
+  for (Value result : op.getResults())
+    numbers.erase(result);
+  return success();
+}
+
+LogicalResult ScalarInterpreter::runFor(Operation &op, const Visitor &visit) {
+  auto loop = cast<scf::ForOp>(op);
+  std::optional<int64_t> begin = get(loop.getLowerBound()), end = get(loop.getUpperBound()),
+                         step = get(loop.getStep());
+  if (!begin || !end || !step || *step <= 0)
+    return skip(op);
+  assign(loop.getRegionIterArgs(), loop.getInitArgs());
+  for (int64_t i = *begin; i < *end; i += *step) {
+    numbers[loop.getInductionVar()] = i;
+    if (llvm::failed(run(*loop.getBody(), visit)))
+      return failure();
+    assign(loop.getRegionIterArgs(), loop.getYieldedValues());
+  }
+  assign(loop.getResults(), loop.getRegionIterArgs());
+  return success();
+}
+
+LogicalResult ScalarInterpreter::runIf(Operation &op, const Visitor &visit) {
+  auto branch = cast<scf::IfOp>(op);
+  std::optional<int64_t> condition = get(branch.getCondition());
+  if (!condition)
+    return skip(op);
+  Region &region = *condition ? branch.getThenRegion() : branch.getElseRegion();
+  if (region.empty())
+    return success();
+  if (llvm::failed(run(region.front(), visit)))
+    return failure();
+  assign(op.getResults(), region.front().getTerminator()->getOperands());
+  return success();
+}
+
+LogicalResult ScalarInterpreter::runWhile(Operation &op, const Visitor &visit) {
+  auto loop = cast<scf::WhileOp>(op);
+  assign(loop.getBeforeArguments(), loop.getInits());
+  while (true) {
+    if (llvm::failed(run(*loop.getBeforeBody(), visit)))
+      return failure();
+    scf::ConditionOp condition = loop.getConditionOp();
+    std::optional<int64_t> goesOn = get(condition.getCondition());
+    if (!goesOn)
+      return skip(op);
+    if (!*goesOn) {
+      assign(loop.getResults(), condition.getArgs());
+      return success();
+    }
+    assign(loop.getAfterArguments(), condition.getArgs());
+    if (llvm::failed(run(*loop.getAfterBody(), visit)))
+      return failure();
+    assign(loop.getBeforeArguments(), loop.getYieldOp().getOperands());
+  }
+}

@@ -1,0 +1,201 @@
+// RUN: sparseattn-opt %s --sparseattn-nv-verify-channels -split-input-file -verify-diagnostics
+// The attention loop, right and with one change each.
+
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
+gpu.module @kernels {
+  gpu.func @right(%map: !sparseattn_nv.tensor_map, %nk: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c127 = arith.constant 127 : i32
+    %c128 = arith.constant 128 : i32
+    %up = arith.addi %nk, %c127 : i32
+    %n = arith.divui %up, %c128 : i32
+    %last = arith.subi %n, %c1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    %v = sparseattn_nv.channel "value" : !keys
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.fill %k[%c0] from %map[%c0, %c0, %c0] : !keys
+      scf.for %i = %c1 to %n step %c1 : i32 {
+        %b = arith.subi %i, %c1 : i32
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+        sparseattn_nv.fill %v[%b] from %map[%c0, %c0, %c0] : !keys
+      }
+      sparseattn_nv.fill %v[%last] from %map[%c0, %c0, %c0] : !keys
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %k0 = sparseattn_nv.await %k[%c0] : !keys
+      sparseattn_nv.release %k[%c0] : !keys
+      scf.for %i = %c1 to %n step %c1 : i32 {
+        %b = arith.subi %i, %c1 : i32
+        %ki = sparseattn_nv.await %k[%i] : !keys
+        %vi = sparseattn_nv.await %v[%b] : !keys
+        sparseattn_nv.release %k[%i] : !keys
+        sparseattn_nv.release %v[%b] : !keys
+      }
+      %vl = sparseattn_nv.await %v[%last] : !keys
+      sparseattn_nv.release %v[%last] : !keys
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A consumer that never releases a key stops the producer two items later, or is found at the end of a short loop.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block 0 with arguments #1 = 1}}
+  gpu.func @dropped_release(%map: !sparseattn_nv.tensor_map, %n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    // expected-error@+1 {{breaks the protocol of channels: consumer 0 never releases item 0 of channel key}}
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        %t = sparseattn_nv.await %k[%i] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Only the second warpgroup leaves its item, and only from the third on.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @one_warpgroup(%map: !sparseattn_nv.tensor_map, %nk: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c128 = arith.constant 128 : i32
+    %n = arith.divui %nk, %c128 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    // expected-error@+1 {{breaks the protocol of channels: consumer 1 never releases item 2 of channel key}}
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %c2 = arith.constant 2 : i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        %t = sparseattn_nv.await %k[%i] : !keys
+        %early = arith.cmpi slt, %i, %c2 : i32
+        %first = arith.cmpi eq, %wg, %c0 : i32
+        %does = arith.ori %early, %first : i1
+        scf.if %does {
+          sparseattn_nv.release %k[%i] : !keys
+        }
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Key and value of one position: the producer is one item ahead with keys, and both wait for each other.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block 0 with arguments #1 = 127}}
+  gpu.func @wrong_position(%map: !sparseattn_nv.tensor_map, %n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    %v = sparseattn_nv.channel "value" : !keys
+    %last = arith.subi %n, %c1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.fill %k[%c0] from %map[%c0, %c0, %c0] : !keys
+      scf.for %i = %c1 to %n step %c1 : i32 {
+        %b = arith.subi %i, %c1 : i32
+        // expected-error@+1 {{breaks the protocol of channels: no role can go on: the producer waits for the slot of item 1 of channel key; consumer 0 waits for item 0 of channel value; consumer 1 waits for item 0 of channel value}}
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+        sparseattn_nv.fill %v[%b] from %map[%c0, %c0, %c0] : !keys
+      }
+      sparseattn_nv.fill %v[%last] from %map[%c0, %c0, %c0] : !keys
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        %ki = sparseattn_nv.await %k[%i] : !keys
+        %vi = sparseattn_nv.await %v[%i] : !keys
+        sparseattn_nv.release %k[%i] : !keys
+        sparseattn_nv.release %v[%i] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// The consumers stop one item early.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block 0 with arguments #1 = 1}}
+  gpu.func @lost_item(%map: !sparseattn_nv.tensor_map, %n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    // expected-error@+1 {{breaks the protocol of channels: consumer 0 never awaits item 0 of channel key}}
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      scf.for %i = %c1 to %n step %c1 : i32 {
+        %b = arith.subi %i, %c1 : i32
+        %t = sparseattn_nv.await %k[%b] : !keys
+        sparseattn_nv.release %k[%b] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A second loop that begins at item 0 again finds the parity of the first round.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block 0 with arguments #1 = 1}}
+  gpu.func @restart(%map: !sparseattn_nv.tensor_map, %n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.fill %k[%c0] from %map[%c0, %c0, %c0] : !keys
+      sparseattn_nv.fill %k[%c1] from %map[%c0, %c0, %c0] : !keys
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %t = sparseattn_nv.await %k[%c0] : !keys
+      sparseattn_nv.release %k[%c0] : !keys
+      // expected-error@+1 {{breaks the protocol of channels: consumer}}
+      %again = sparseattn_nv.await %k[%c0] : !keys
+      sparseattn_nv.release %k[%c0] : !keys
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Positions from memory are not known here.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  gpu.func @loaded(%map: !sparseattn_nv.tensor_map, %list: !llvm.ptr<1>) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    %n = llvm.load %list : !llvm.ptr<1> -> i32
+    sparseattn_nv.specialize producer registers(24) {
+      // expected-remark@+1 {{channels not verified: this depends on numbers that are known at run time only}}
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+    }
+    gpu.return
+  }
+}
