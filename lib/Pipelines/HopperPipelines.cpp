@@ -24,6 +24,7 @@ void sparseattn::buildWarpgroupsToNVVM(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVPlanSmem());
   manager.addPass(createSparseAttnNVVerifyChannels());
   manager.addPass(createSparseAttnNVLowerChannels());
+  manager.addPass(createSparseAttnNVVerifyBarriers());
   manager.addPass(createSparseAttnNVDistributeFragments());
   manager.addPass(createConvertSparseAttnNVToNVVM());
   manager.addPass(createSparseAttnNVFinalizeKernel());

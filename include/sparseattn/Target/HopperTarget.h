@@ -55,6 +55,7 @@ inline constexpr int64_t kMmaRows = 64;
 inline constexpr int64_t kMmaDepth = 16;
 inline constexpr int64_t kMmaColumnGranularity = 8;
 inline constexpr int64_t kMmaMaxColumns = 256;
+inline constexpr int64_t kMaxOutstandingGroups = 7;
 
 /// Rows of 128 bytes are swizzled in groups of 8: shared tiles start at multiples of 1024 bytes (PTX ISA,
 /// "Asynchronous Warpgroup Level Matrix Shared Memory Layout", 128-byte swizzling).

@@ -96,6 +96,16 @@ func.func @wait_c2_argument(%p: !pending) {
 }
 
 // -----
+!q = !sparseattn_nv.tile<64x64xbf16>
+!pending = !sparseattn_nv.pending<tensor<64x64xf32, #sparseattn_nv.acc>>
+func.func @wait_c3(%q: !q) {
+  %p = sparseattn_nv.dot %q, %q transpose_b : !q, !q
+  // expected-error@+1 {{(C3) expected outstanding in [0, 7], found 8}}
+  %s = sparseattn_nv.wait %p outstanding(8) : !pending
+  return
+}
+
+// -----
 func.func @to_operand_c1(%x: tensor<64x16xf32, #sparseattn_nv.acc>) {
   // expected-error@+1 {{(C1) expected bf16 or f16 and a multiple of 16 columns, found 'tensor<64x16xf32, #sparseattn_nv.acc>'}}
   %p = sparseattn_nv.to_operand %x : tensor<64x16xf32, #sparseattn_nv.acc>
@@ -185,5 +195,13 @@ func.func @mma_chain_c1(%v: !v, %a: i32) {
 func.func @mma_chain_c2(%k: !k) {
   // expected-error@+1 {{(C2) expected 4 results and no or as many accumulator values, found 2 and 0}}
   %r:2 = sparseattn_nv.mma_chain tile(%k : !k), %k transpose_b : !k -> f32, f32
+  return
+}
+
+// -----
+!v = !sparseattn_nv.tile<8x64xbf16>
+func.func @mma_chain_c3(%v: !v, %a: i32) {
+  // expected-error@+1 {{(C3) expected at most 256 columns and an inner size that is a multiple of 16, found 64 and 8}}
+  %r:2 = sparseattn_nv.mma_chain registers(%a, %a), %v : !v -> f32, f32
   return
 }

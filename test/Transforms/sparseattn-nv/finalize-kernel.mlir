@@ -105,6 +105,15 @@ gpu.module @kernels [#nvvm.target<chip = "sm_90a", features = "+ptx88">] {
 }
 
 // -----
+gpu.module @kernels [#nvvm.target<chip = "sm_90a", features = "+ptx88">] {
+  // expected-error@+1 {{has workgroup or private buffers; shared memory is planned from channels}}
+  gpu.func @buffers() workgroup(%b: memref<4xf32, #gpu.address_space<workgroup>>) kernel
+      attributes {known_block_size = array<i32: 384, 1, 1>} {
+    gpu.return
+  }
+}
+
+// -----
 // expected-error@+1 {{has no target; expected #nvvm.target<chip = "sm_90a", features = "+ptx86"> or newer PTX}}
 gpu.module @no_target {
   gpu.func @f() kernel {

@@ -31,6 +31,17 @@ static LogicalResult inferFragment(std::optional<Location> loc, ArrayRef<int64_t
   return success();
 }
 
+/// The type of an operand of an operation whose result types are inferred before its operands are verified.
+static RankedTensorType getChecked(std::optional<Location> loc, StringRef name, Value operand, bool isPartial = false) {
+  auto type = dyn_cast<RankedTensorType>(operand.getType());
+  Attribute encoding = type ? type.getEncoding() : Attribute();
+  if (isPartial ? isa_and_nonnull<RowPartialAttr>(encoding) : isa_and_nonnull<AccAttr>(encoding))
+    return type;
+  (void)emitOptionalError(loc, "'sparseattn_nv.", name, "' op expected a tensor with encoding #sparseattn_nv.",
+                          isPartial ? "row_partial" : "acc", ", found ", operand.getType());
+  return {};
+}
+
 static LogicalResult verifyF32(Operation *op, unsigned number, StringRef name, Type type) {
   if (getElementTypeOrSelf(type).isF32())
     return success();
@@ -47,7 +58,10 @@ int64_t DotOp::getK() { return getTransposeB() ? getB().getType().getColumns() :
 
 LogicalResult DotOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor op,
                                       SmallVectorImpl<Type> &types) {
-  auto b = cast<TileType>(op.getB().getType());
+  auto b = dyn_cast<TileType>(op.getB().getType());
+  if (!b)
+    return emitOptionalError(loc, "'sparseattn_nv.dot' op expected a tile as right operand, found ",
+                             op.getB().getType());
   int64_t n = op.getTransposeB() ? b.getRows() : b.getColumns();
   if (n > hopper::kMmaMaxColumns)
     return emitOptionalError(loc, "'sparseattn_nv.dot' op (C3) expected at most ", hopper::kMmaMaxColumns,
@@ -94,16 +108,25 @@ LogicalResult DotOp::verify() {
   return success();
 }
 
-LogicalResult WaitOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
+LogicalResult WaitOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor op,
                                        SmallVectorImpl<Type> &types) {
-  for (Value pending : op.getPending())
-    types.push_back(cast<PendingType>(pending.getType()).getTensor());
+  for (Value operand : op.getPending()) {
+    auto pending = dyn_cast<PendingType>(operand.getType());
+    if (!pending)
+      return emitOptionalError(loc, "'sparseattn_nv.wait' op expected pending accumulators, found ",
+                               operand.getType());
+    types.push_back(pending.getTensor());
+  }
   return success();
 }
 
 LogicalResult WaitOp::verify() {
   if (getPending().empty())
     return emitConstraint(*this, 1) << "expected at least one accumulator";
+  if (int64_t outstanding = static_cast<int32_t>(getOutstanding());
+      outstanding < 0 || outstanding > hopper::kMaxOutstandingGroups)
+    return emitConstraint(*this, 3) << "expected outstanding in [0, " << hopper::kMaxOutstandingGroups << "], found "
+                                    << outstanding;
   for (Value pending : getPending()) {
     Operation *dot = pending.getDefiningOp<DotOp>();
     if (!dot || dot->getBlock() != (*this)->getBlock())
@@ -125,7 +148,9 @@ LogicalResult WaitOp::verify() {
 
 LogicalResult ToOperandOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor op,
                                             SmallVectorImpl<Type> &types) {
-  auto source = cast<RankedTensorType>(op.getSource().getType());
+  RankedTensorType source = getChecked(loc, "to_operand", op.getSource());
+  if (!source)
+    return failure();
   if (!isHalf(source.getElementType()) || source.getDimSize(1) % hopper::kMmaDepth != 0)
     return emitOptionalError(loc, "'sparseattn_nv.to_operand' op (C1) expected bf16 or f16 and a multiple of ",
                              hopper::kMmaDepth, " columns, found ", source);
@@ -140,7 +165,9 @@ LogicalResult ToOperandOp::verify() { return success(); }
 
 LogicalResult ReduceOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor op,
                                          SmallVectorImpl<Type> &types) {
-  auto source = cast<RankedTensorType>(op.getSource().getType());
+  RankedTensorType source = getChecked(loc, "reduce", op.getSource());
+  if (!source)
+    return failure();
   if (!source.getElementType().isF32())
     return emitOptionalError(loc, "'sparseattn_nv.reduce' op (C1) expected elements f32, found ",
                              source.getElementType());
@@ -157,7 +184,9 @@ LogicalResult ReduceOp::verify() {
 
 LogicalResult CombineOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor op,
                                           SmallVectorImpl<Type> &types) {
-  auto source = cast<RankedTensorType>(op.getSource().getType());
+  RankedTensorType source = getChecked(loc, "combine", op.getSource(), /*isPartial=*/true);
+  if (!source)
+    return failure();
   return inferFragment(loc, source.getShape(), source.getElementType(), RowAttr::get(context), types);
 }
 
@@ -214,6 +243,9 @@ LogicalResult MmaChainOp::verify() {
   if (static_cast<bool>(getTileA()) == (registers != 0) || (registers != 0 && registers != k / 4))
     return emitConstraint(*this, 1) << "expected either a left tile or " << k / 4 << " registers, found "
                                     << (getTileA() ? "a tile and " : "") << registers << " registers";
+  if (n > hopper::kMmaMaxColumns || k % hopper::kMmaDepth != 0)
+    return emitConstraint(*this, 3) << "expected at most " << hopper::kMmaMaxColumns << " columns and an inner size "
+                                    << "that is a multiple of " << hopper::kMmaDepth << ", found " << n << " and " << k;
   int64_t results = getResults().size(), acc = getAcc().size();
   if (results != n / 2 || (acc != 0 && acc != results))
     return emitConstraint(*this, 2) << "expected " << n / 2 << " results and no or as many accumulator values, found "

@@ -40,17 +40,17 @@ static StringRef getResponsiblePass(Operation *op) {
 }
 
 static LogicalResult verifyOp(Operation *op) {
-  if (isa<SparseAttnNVDialect>(op->getDialect()))
+  if (isa_and_nonnull<SparseAttnNVDialect>(op->getDialect()))
     return op->emitOpError("is left at the end of level L2; ") << getResponsiblePass(op) << " should have removed it";
   for (Type type : op->getResultTypes())
     if (isa<ShapedType>(type) && !isa<VectorType>(type))
       return op->emitOpError("has a result of type ") << type << " at the end of level L2; "
                                                       << "sparseattn-nv-distribute-fragments should have removed it";
-  if (isa<math::MathDialect>(op->getDialect()) && !isa<math::AbsFOp, math::FmaOp>(op))
+  if (isa_and_nonnull<math::MathDialect>(op->getDialect()) && !isa<math::AbsFOp, math::FmaOp>(op))
     return op->emitOpError("has no instruction; kernels know exp2, log2, tanh, fma and absf of f32");
   if (isa<arith::RemFOp, arith::DivFOp>(op))
     return op->emitOpError("has no instruction for this type; compute in f32, without remainders");
-  if (isa<arith::ArithDialect, cf::ControlFlowDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect,
+  if (isa_and_nonnull<arith::ArithDialect, cf::ControlFlowDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect,
           scf::SCFDialect>(op->getDialect()) ||
       isa<gpu::BlockIdOp, gpu::GridDimOp, gpu::ReturnOp, UnrealizedConversionCastOp>(op))
     return success();
@@ -129,6 +129,8 @@ static LogicalResult lowerArguments(gpu::GPUFuncOp kernel, SmallVectorImpl<Type>
                                     SmallVectorImpl<DictionaryAttr> &attrs) {
   Builder b(kernel.getContext());
   auto pointer = LLVM::LLVMPointerType::get(kernel.getContext());
+  if (kernel.getNumWorkgroupAttributions() != 0 || kernel.getNumPrivateAttributions() != 0)
+    return kernel.emitOpError("has workgroup or private buffers; shared memory is planned from channels");
   for (BlockArgument argument : kernel.getBody().getArguments()) {
     Type type = argument.getType();
     DictionaryAttr known = kernel.getArgAttrDict(argument.getArgNumber());

@@ -57,6 +57,7 @@ def SparseAttnNV_WaitOp : SparseAttnNV_Op<"wait", [
     Constraints:
     - (C1) at least one operand.
     - (C2) every operand is the result of a `dot` after which at least `outstanding` others were started in the same block: else it may still be running.
+    - (C3) `outstanding` in [0, 7].
   }];
   let arguments = (ins Variadic<SparseAttnNV_PendingType>:$pending, I32Attr:$outstanding);
   let results = (outs Variadic<SparseAttnNV_Acc>:$values);

@@ -22,6 +22,7 @@ def SparseAttnNV_MmaChainOp : SparseAttnNV_Op<"mma_chain", [
     Constraints:
     - (C1) either `tile_a` or `operands_a`, the latter K/4 registers.
     - (C2) `acc` has no value or as many as there are results, N/2.
+    - (C3) N is at most 256, K a multiple of 16.
   }];
   let arguments = (ins Optional<SparseAttnNV_TileType>:$tile_a, Variadic<I32>:$operands_a, SparseAttnNV_TileType:$b,
     Variadic<F32>:$acc, UnitAttr:$transpose_b);

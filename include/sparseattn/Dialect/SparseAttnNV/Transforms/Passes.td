@@ -132,6 +132,30 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
   }];
 }
 
+def SparseAttnNVVerifyBarriers : Pass<"sparseattn-nv-verify-barriers"> {
+  let summary = "run the barriers of a lowered kernel in a model";
+  let description = [{
+    *Reads* kernels after `sparseattn-nv-lower-channels`, knowing nothing of
+    channels: one thread of each role runs on concrete arguments, and its waits,
+    arrivals, loads and tiles are put together again by their addresses.
+
+    *Holds afterwards:* what held before; nothing is changed.
+
+    *Errors:* a wait with the parity of another round; a load that does not wait
+    for its slot, or expects its bytes at another barrier; a slot with two pairs
+    of barriers; a tile that is named before its wait or after its release;
+    barriers that are initialised for another number of arrivals or not
+    published; an arrival by more than one lane; and what
+    `sparseattn-nv-verify-channels` finds.
+
+    *Remarks:* barriers that depend on loads are not verified.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* everything.
+  }];
+}
+
 def SparseAttnNVVerifyChannels : Pass<"sparseattn-nv-verify-channels"> {
   let summary = "run the channels of a kernel in a model";
   let description = [{

@@ -75,7 +75,7 @@ static LogicalResult verifyKernel(gpu::GPUFuncOp kernel) {
   if (llvm::any_of(kernel.getArgumentTypes(), isFragment))
     return kernel.emitOpError("has a tile in registers as argument; load it in the kernel");
   return failure(kernel.walk([](Operation *op) {
-                         if (!usesFragments(op) || isa<SparseAttnNVDialect, scf::SCFDialect>(op->getDialect()))
+                         if (!usesFragments(op) || isa_and_nonnull<SparseAttnNVDialect, scf::SCFDialect>(op->getDialect()))
                            return WalkResult::advance();
                          return failed(verifyArithmetic(op)) ? WalkResult::interrupt() : WalkResult::advance();
                        }).wasInterrupted());

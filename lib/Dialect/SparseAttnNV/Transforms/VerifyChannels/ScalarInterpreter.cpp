@@ -5,7 +5,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "ScalarInterpreter.h"
-#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -15,7 +14,7 @@ using namespace mlir;
 using namespace sparseattn::nv;
 
 /// Loops of a kernel that never ends must not stop the compiler.
-static constexpr int64_t kMaxSteps = 1 << 20;
+static constexpr int64_t kMaxSteps = 1 << 15;
 
 std::optional<int64_t> ScalarInterpreter::get(Value value) const {
   auto it = numbers.find(value);
@@ -72,7 +71,7 @@ LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
   if (isa<scf::WhileOp>(op))
     return runWhile(op, visit);
   bool isScalar = op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
-  if (isScalar && isa<arith::ArithDialect>(op.getDialect())) {
+  if (isScalar && isa_and_nonnull<arith::ArithDialect>(op.getDialect())) {
     if (std::optional<int64_t> number = foldToNumber(op, *this))
       numbers[op.getResult(0)] = *number;
     else
@@ -86,7 +85,7 @@ LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
 /// Control flow that nobody can follow is harmless when it holds nothing of interest.
 LogicalResult ScalarInterpreter::skip(Operation &op) {
   WalkResult interesting = op.walk([&](Operation *nested) {
-    return isa<FillOp, AwaitOp, ReleaseOp>(nested) ? WalkResult::interrupt() : WalkResult::advance();
+    return isInteresting(nested) ? WalkResult::interrupt() : WalkResult::advance();
   });
   if (interesting.wasInterrupted())
     return fail(op);
@@ -104,9 +103,14 @@ LogicalResult ScalarInterpreter::runFor(Operation &op, const Visitor &visit) {
   assign(loop.getRegionIterArgs(), loop.getInitArgs());
   for (int64_t i = *begin; i < *end; i += *step) {
     numbers[loop.getInductionVar()] = i;
+    if (++steps > kMaxSteps)
+      return fail(op);
     if (llvm::failed(run(*loop.getBody(), visit)))
       return failure();
     assign(loop.getRegionIterArgs(), loop.getYieldedValues());
+    // The next i would be past the end, or past the largest number.
+    if (static_cast<uint64_t>(*step) >= static_cast<uint64_t>(*end) - static_cast<uint64_t>(i))
+      break;
   }
   assign(loop.getResults(), loop.getRegionIterArgs());
   return success();

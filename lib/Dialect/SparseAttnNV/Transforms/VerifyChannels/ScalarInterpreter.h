@@ -22,6 +22,11 @@ public:
   /// Called for every operation that the interpreter does not run itself.
   using Visitor = std::function<void(mlir::Operation *)>;
 
+  /// `isInteresting` tells operations that no run may miss: control flow over unknown numbers is skipped when it holds
+  /// none of them.
+  explicit ScalarInterpreter(std::function<bool(mlir::Operation *)> isInteresting)
+      : isInteresting(std::move(isInteresting)) {}
+
   void set(mlir::Value value, int64_t number) { numbers[value] = number; }
   std::optional<int64_t> get(mlir::Value value) const;
 
@@ -43,6 +48,7 @@ private:
     return llvm::failure();
   }
 
+  std::function<bool(mlir::Operation *)> isInteresting;
   llvm::DenseMap<mlir::Value, int64_t> numbers;
   mlir::Operation *failed = nullptr;
   int64_t steps = 0;

@@ -4,14 +4,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Kernels.h"
-#include "ScalarInterpreter.h"
-#include "sparseattn/Analysis/ChannelModel.h"
+#include "Launches.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 
 #include "llvm/ADT/SetVector.h"
-#include <random>
 
 namespace sparseattn {
 #define GEN_PASS_DEF_SPARSEATTNNVVERIFYCHANNELS
@@ -24,12 +21,6 @@ using namespace sparseattn::nv;
 
 namespace {
 
-/// Arguments and block of one run.
-struct Launch {
-  SmallVector<int64_t> arguments;
-  int64_t block;
-};
-
 class KernelVerifier {
 public:
   KernelVerifier(gpu::GPUFuncOp kernel, SpecializeOp roles) : kernel(kernel), roles(roles) {
@@ -38,7 +29,6 @@ public:
   LogicalResult run();
 
 private:
-  std::vector<Launch> chooseLaunches();
   /// The trace of one run; nothing when it depends on what the model does not know.
   std::optional<ChannelTrace> trace(const Launch &launch);
   bool visit(Operation *op, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events);
@@ -51,36 +41,6 @@ private:
 };
 
 } // namespace
-
-/// Sizes at which loops over blocks of a channel's rows make 0 to stages + 2 steps, just below, at and above a whole
-/// number of blocks; every integer argument takes every one of them, together and in mixtures.
-std::vector<Launch> KernelVerifier::chooseLaunches() {
-  llvm::SetVector<int64_t> sizes;
-  sizes.insert(1);
-  int64_t blocks = 1;
-  for (Operation *op : channels) {
-    ChannelType type = cast<ChannelOp>(op).getChannel().getType();
-    blocks = std::max(blocks, type.getStages() + 3);
-    for (int64_t block = 1; block <= type.getStages() + 3; ++block)
-      for (int64_t delta : {-1, 0, 1})
-        sizes.insert(block * type.getRows() + delta);
-  }
-  std::vector<Launch> launches;
-  size_t count = kernel.getNumArguments();
-  for (int64_t size : sizes)
-    for (int64_t block = 0; block < blocks; ++block)
-      launches.push_back({SmallVector<int64_t>(count, size), block});
-  // The same mixtures every time.
-  std::mt19937 random(0);
-  constexpr int mixtures = 100;
-  for (int i = 0; i < mixtures; ++i) {
-    Launch launch{SmallVector<int64_t>(count), static_cast<int64_t>(random() % blocks)};
-    for (int64_t &argument : launch.arguments)
-      argument = sizes[random() % sizes.size()];
-    launches.push_back(launch);
-  }
-  return launches;
-}
 
 bool KernelVerifier::visit(Operation *op, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events) {
   auto add = [&](ChannelEvent::Kind kind, Value channel, Value position) {
@@ -103,10 +63,8 @@ bool KernelVerifier::visit(Operation *op, ScalarInterpreter &interpreter, std::v
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common;
-  for (auto [argument, number] : llvm::zip(kernel.getBody().getArguments(), launch.arguments))
-    if (argument.getType().isIntOrIndex())
-      common.set(argument, number);
+  ScalarInterpreter common([](Operation *op) { return isa<FillOp, AwaitOp, ReleaseOp>(op); });
+  setArguments(common, kernel, launch);
   bool known = true;
   auto setUp = [&](Operation *op) {
     if (isa<gpu::BlockIdOp>(op))
@@ -141,7 +99,15 @@ std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
 }
 
 LogicalResult KernelVerifier::run() {
-  for (const Launch &launch : chooseLaunches()) {
+  llvm::SetVector<int64_t> rows;
+  int64_t stages = 0;
+  for (Operation *op : channels) {
+    ChannelType type = cast<ChannelOp>(op).getChannel().getType();
+    rows.insert(type.getRows());
+    stages = std::max(stages, type.getStages());
+  }
+  constexpr int mixtures = 100;
+  for (const Launch &launch : chooseLaunches(kernel, rows.getArrayRef(), stages + 3, mixtures)) {
     std::optional<ChannelTrace> events = trace(launch);
     if (!events) {
       unknown->emitRemark("channels not verified: this depends on numbers that are known at run time only");
@@ -153,10 +119,7 @@ LogicalResult KernelVerifier::run() {
     const void *source = problem->event ? problem->event->source : nullptr;
     Operation *op = source ? static_cast<Operation *>(const_cast<void *>(source)) : roles.getOperation();
     InFlightDiagnostic diag = op->emitOpError() << "breaks the protocol of channels: " << problem->message;
-    Diagnostic &note = diag.attachNote(kernel.getLoc()) << "found for block " << launch.block << " with arguments";
-    for (auto [argument, number] : llvm::zip(kernel.getBody().getArguments(), launch.arguments))
-      if (argument.getType().isIntOrIndex())
-        note << " #" << argument.getArgNumber() << " = " << number;
+    describeLaunch(diag, kernel, launch);
     return diag;
   }
   return success();

@@ -1,0 +1,302 @@
+//===- VerifyBarriers.cpp - the barriers of a lowered kernel in a model ----===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Launches.h"
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
+#include "sparseattn/Target/HopperTarget.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace sparseattn {
+#define GEN_PASS_DEF_SPARSEATTNNVVERIFYBARRIERS
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h.inc"
+} // namespace sparseattn
+
+using namespace mlir;
+using namespace sparseattn;
+using namespace sparseattn::nv;
+
+namespace {
+
+/// What a thread does with shared memory. Addresses are bytes from its beginning.
+struct Access {
+  enum class Kind { Wait, Arrive, Expect, Load, Tile };
+  Kind kind;
+  int64_t address;
+  /// Parity of a wait, bytes of an expectation, barrier of a load.
+  int64_t detail;
+  Operation *op;
+};
+
+/// What the loads of the producer say about a place in shared memory.
+struct Slot {
+  int64_t full, empty;
+  unsigned number;
+};
+
+class BarrierVerifier {
+public:
+  explicit BarrierVerifier(gpu::GPUFuncOp kernel) : kernel(kernel) {}
+  LogicalResult run();
+
+private:
+  LogicalResult runLaunch(const Launch &launch);
+  /// The accesses of one thread; nothing when they depend on what is not known here.
+  std::optional<std::vector<Access>> trace(const Launch &launch, int64_t thread);
+  LogicalResult readProducer(ArrayRef<Access> accesses);
+  LogicalResult readConsumer(ArrayRef<Access> accesses);
+  LogicalResult readBarriers();
+  LogicalResult verifyParity(const Access &wait, int64_t round, bool isEmpty);
+  Slot *findSlot(int64_t Slot::*barrier, int64_t address);
+
+  gpu::GPUFuncOp kernel;
+  Operation *unknown = nullptr;
+  /// Expected arrivals of each barrier, and whether the kernel publishes them.
+  llvm::MapVector<int64_t, int64_t> arrivals;
+  bool isFenced = false, isSynchronized = false;
+  llvm::MapVector<int64_t, Slot> slots;
+  ChannelTrace events;
+};
+
+} // namespace
+
+static bool touchesBarriers(Operation *op) {
+  return isa<NVVM::MBarrierInitOp, NVVM::MBarrierTryWaitParityOp, NVVM::MBarrierArriveOp,
+             NVVM::MBarrierArriveExpectTxOp, NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
+}
+
+/// A pointer into shared memory, as bytes.
+static std::optional<int64_t> getElementAddress(LLVM::GEPOp op, ScalarInterpreter &interpreter) {
+  std::optional<int64_t> base = interpreter.get(op.getBase());
+  if (!base || !op.getElemType().isInteger(8) || op.getIndices().size() != 1)
+    return std::nullopt;
+  auto index = op.getIndices()[0];
+  if (auto value = dyn_cast<Value>(index)) {
+    std::optional<int64_t> number = interpreter.get(value);
+    return number ? std::optional(*base + *number) : std::nullopt;
+  }
+  return *base + cast<IntegerAttr>(index).getInt();
+}
+
+std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, int64_t thread) {
+  std::vector<Access> accesses;
+  bool known = true;
+  ScalarInterpreter interpreter(touchesBarriers);
+  setArguments(interpreter, kernel, launch);
+  auto set = [&](Operation &op, std::optional<int64_t> number) {
+    if (number)
+      interpreter.set(op.getResult(0), *number);
+  };
+  auto add = [&](Operation *op, Access::Kind kind, std::optional<int64_t> address, std::optional<int64_t> detail) {
+    if (address && detail) {
+      accesses.push_back({kind, *address, *detail, op});
+      return;
+    }
+    known = false;
+    unknown = op;
+  };
+  auto visit = [&](Operation *op) {
+    auto get = [&](Value value) { return interpreter.get(value); };
+    TypeSwitch<Operation *>(op)
+        .Case([&](NVVM::ThreadIdXOp) { set(*op, thread); })
+        .Case([&](gpu::BlockIdOp) { set(*op, launch.block); })
+        .Case([&](NVVM::ReduxOp redux) { set(*op, get(redux.getVal())); })
+        // One lane of each warp is asked: the elected one.
+        .Case([&](NVVM::ElectSyncOp) { set(*op, -1); })
+        .Case([&](LLVM::AddressOfOp) { set(*op, 0); })
+        .Case([&](LLVM::PtrToIntOp cast) { set(*op, get(cast.getArg())); })
+        .Case([&](LLVM::GEPOp gep) { set(*op, getElementAddress(gep, interpreter)); })
+        .Case([&](NVVM::MBarrierInitOp init) {
+          std::optional<int64_t> address = get(init.getAddr()), count = get(init.getCount());
+          if (address && count)
+            arrivals[*address] = *count;
+        })
+        .Case([&](NVVM::FenceMbarrierInitOp) { isFenced = true; })
+        .Case([&](NVVM::Barrier0Op) { isSynchronized = true; })
+        .Case([&](NVVM::MBarrierTryWaitParityOp wait) {
+          add(op, Access::Kind::Wait, get(wait.getAddr()), get(wait.getPhase()));
+        })
+        .Case([&](NVVM::MBarrierArriveOp arrive) { add(op, Access::Kind::Arrive, get(arrive.getAddr()), 0); })
+        .Case([&](NVVM::MBarrierArriveExpectTxOp expect) {
+          add(op, Access::Kind::Expect, get(expect.getAddr()), get(expect.getTxcount()));
+        })
+        .Case([&](NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp load) {
+          add(op, Access::Kind::Load, get(load.getDstMem()), get(load.getMbar()));
+        })
+        .Case([&](TileAtOp tile) {
+          std::optional<int64_t> units = get(tile.getAddress());
+          add(op, Access::Kind::Tile, units ? std::optional(*units * hopper::kDescriptorUnit) : std::nullopt, 0);
+        });
+  };
+  if (failed(interpreter.run(kernel.getBody().front(), visit))) {
+    unknown = interpreter.getFailure();
+    return std::nullopt;
+  }
+  return known ? std::optional(accesses) : std::nullopt;
+}
+
+Slot *BarrierVerifier::findSlot(int64_t Slot::*barrier, int64_t address) {
+  for (auto &[place, slot] : slots)
+    if (slot.*barrier == address)
+      return &slot;
+  return nullptr;
+}
+
+/// Round n of a slot is full with parity n mod 2, and free for its load with the opposite one.
+LogicalResult BarrierVerifier::verifyParity(const Access &wait, int64_t round, bool isEmpty) {
+  int64_t expected = (round & 1) ^ (isEmpty ? 1 : 0);
+  if (wait.detail == expected)
+    return success();
+  return wait.op->emitOpError() << "waits with parity " << wait.detail << " for round " << round
+                                << " of its slot, expected " << expected;
+}
+
+LogicalResult BarrierVerifier::readProducer(ArrayRef<Access> accesses) {
+  SmallVector<int64_t> rounds;
+  std::vector<ChannelEvent> &role = events.roles.emplace_back();
+  for (size_t i = 0; i < accesses.size(); ++i) {
+    const Access &load = accesses[i];
+    if (load.kind != Access::Kind::Load)
+      continue;
+    if (i < 1 || accesses[i - 1].kind != Access::Kind::Expect || accesses[i - 1].address != load.detail)
+      return load.op->emitOpError("is not preceded by mbarrier.arrive.expect_tx on its own barrier");
+    if (i < 2 || accesses[i - 2].kind != Access::Kind::Wait)
+      return load.op->emitOpError("does not wait until its slot is empty");
+    Slot slot{load.detail, accesses[i - 2].address, static_cast<unsigned>(slots.size())};
+    auto [it, isNew] = slots.insert({load.address, slot});
+    Slot &known = it->second;
+    if (known.full != slot.full || known.empty != slot.empty)
+      return load.op->emitOpError() << "uses barriers at bytes " << slot.full << " and " << slot.empty
+                                    << " for the slot at byte " << load.address << ", others " << known.full << " and "
+                                    << known.empty;
+    if (isNew) {
+      rounds.push_back(0);
+      events.channels.push_back({"in the slot at byte " + std::to_string(load.address), 1});
+    }
+    int64_t round = rounds[known.number]++;
+    if (failed(verifyParity(accesses[i - 2], round, /*isEmpty=*/true)))
+      return failure();
+    role.push_back({ChannelEvent::Kind::Fill, known.number, round, load.op});
+  }
+  return success();
+}
+
+LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
+  SmallVector<int64_t> awaited(slots.size(), 0), released(slots.size(), 0);
+  std::vector<ChannelEvent> &role = events.roles.emplace_back();
+  for (const Access &access : accesses) {
+    switch (access.kind) {
+    case Access::Kind::Wait: {
+      Slot *slot = findSlot(&Slot::full, access.address);
+      if (!slot)
+        return access.op->emitOpError() << "waits for the barrier at byte " << access.address
+                                        << ", which no load completes";
+      int64_t round = awaited[slot->number]++;
+      if (failed(verifyParity(access, round, /*isEmpty=*/false)))
+        return failure();
+      role.push_back({ChannelEvent::Kind::Await, slot->number, round, access.op});
+      break;
+    }
+    case Access::Kind::Arrive: {
+      Slot *slot = findSlot(&Slot::empty, access.address);
+      if (!slot)
+        return access.op->emitOpError() << "arrives at the barrier at byte " << access.address
+                                        << ", which no load waits for";
+      role.push_back({ChannelEvent::Kind::Release, slot->number, released[slot->number]++, access.op});
+      break;
+    }
+    case Access::Kind::Tile: {
+      auto it = slots.find(access.address);
+      if (it == slots.end() || awaited[it->second.number] <= released[it->second.number])
+        return access.op->emitOpError() << "names the tile at byte " << access.address
+                                        << ", which the warp has not waited for or has released";
+      break;
+    }
+    case Access::Kind::Expect:
+    case Access::Kind::Load:
+      return access.op->emitOpError("is run by a consumer");
+    }
+  }
+  return success();
+}
+
+LogicalResult BarrierVerifier::readBarriers() {
+  if (slots.empty())
+    return success();
+  if (!isFenced || !isSynchronized)
+    return kernel.emitOpError("initialises barriers without fence.mbarrier.init and a barrier of the block behind it");
+  int64_t warps = kernel.getKnownBlockSize()->front() / hopper::kWarpThreads - hopper::kWarpgroupWarps;
+  for (auto &[place, slot] : slots)
+    for (auto [barrier, expected] : {std::pair(slot.full, int64_t{1}), {slot.empty, warps}})
+      if (arrivals.lookup(barrier) != expected)
+        return kernel.emitOpError() << "initialises the barrier at byte " << barrier << " for "
+                                    << arrivals.lookup(barrier) << " arrivals, expected " << expected;
+  return success();
+}
+
+LogicalResult BarrierVerifier::runLaunch(const Launch &launch) {
+  slots.clear();
+  events = {};
+  int64_t threads = kernel.getKnownBlockSize()->front();
+  for (int64_t thread = 0; thread < threads; thread += hopper::kWarpgroupThreads) {
+    std::optional<std::vector<Access>> accesses = trace(launch, thread);
+    if (!accesses)
+      return success();
+    if (failed(thread == 0 ? readProducer(*accesses) : readConsumer(*accesses)))
+      return failure();
+  }
+  if (failed(readBarriers()))
+    return failure();
+  // Only one lane of a warp arrives.
+  if (std::optional<std::vector<Access>> accesses = trace(launch, hopper::kWarpgroupThreads + 1))
+    for (const Access &access : *accesses)
+      if (access.kind == Access::Kind::Arrive)
+        return access.op->emitOpError("is run by more than one lane of a warp");
+  std::optional<ChannelProblem> problem = findChannelProblem(events);
+  if (!problem)
+    return success();
+  const void *source = problem->event ? problem->event->source : nullptr;
+  Operation *op = source ? static_cast<Operation *>(const_cast<void *>(source)) : kernel.getOperation();
+  InFlightDiagnostic diag = op->emitOpError() << "breaks the protocol of barriers: " << problem->message;
+  describeLaunch(diag, kernel, launch);
+  return diag;
+}
+
+LogicalResult BarrierVerifier::run() {
+  std::optional<ArrayRef<int32_t>> threads = kernel.getKnownBlockSize();
+  bool hasRoles = threads && threads->front() > hopper::kWarpgroupThreads &&
+                  threads->front() <= (hopper::kMaxConsumers + 1) * hopper::kWarpgroupThreads;
+  if (!hasRoles || !kernel.getBody().hasOneBlock())
+    return success();
+  llvm::SetVector<int64_t> rows;
+  kernel.walk([&](TileAtOp tile) { rows.insert(tile.getTile().getType().getRows()); });
+  constexpr int64_t blocks = 5;
+  constexpr int mixtures = 10;
+  for (const Launch &launch : chooseLaunches(kernel, rows.getArrayRef(), blocks, mixtures)) {
+    if (failed(runLaunch(launch)))
+      return failure();
+    if (unknown) {
+      unknown->emitRemark("barriers not verified: this depends on numbers that are known at run time only");
+      return success();
+    }
+  }
+  return success();
+}
+
+namespace {
+struct VerifyBarriers : sparseattn::impl::SparseAttnNVVerifyBarriersBase<VerifyBarriers> {
+  void runOnOperation() override {
+    auto verify = [](gpu::GPUFuncOp kernel) { return BarrierVerifier(kernel).run(); };
+    if (failed(forEachKernel(getOperation(), verify)))
+      signalPassFailure();
+  }
+};
+} // namespace
