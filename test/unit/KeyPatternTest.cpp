@@ -42,6 +42,12 @@ TEST_F(KeyPatternTest, OnlyFullSeesTheFuture) {
   EXPECT_TRUE(parse("#sparseattn.complete_blocks<block = 32, stride = 16>").isCausal(0));
 }
 
+TEST_F(KeyPatternTest, PrefixSeesTheFutureWhenItHasOne) {
+  EXPECT_EQ(parse("#sparseattn.prefix_lm<128>").getMaxVisibleKeys(0), std::nullopt);
+  EXPECT_FALSE(parse("#sparseattn.prefix_lm<128>").isCausal(0));
+  EXPECT_TRUE(parse("#sparseattn.prefix_lm<1>").isCausal(0));
+}
+
 TEST_F(KeyPatternTest, SummariesAreNotAlignedToTokens) {
   EXPECT_TRUE(parse("#sparseattn.causal").isTokenAligned());
   EXPECT_FALSE(parse("#sparseattn.complete_blocks<block = 32, stride = 16>").isTokenAligned());

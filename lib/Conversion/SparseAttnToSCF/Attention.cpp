@@ -113,6 +113,7 @@ struct LowerSparseAttention : OpRewritePattern<SparseAttentionOp> {
     source.selection = k.read(op.getSelection());
     source.format = op.getFormat();
     source.block = op.getBlock();
+    source.queryBlock = op.getQueryBlock();
     source.origin = op.getOrigin();
     if (op.getBias())
       source.bias = k.read(op.getBias());

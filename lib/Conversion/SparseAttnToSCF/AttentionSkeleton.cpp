@@ -244,20 +244,21 @@ void AttentionEmitter::forSelectedBlocks(const KeySource &source, function_ref<v
   Value selectionHeads = k.dim(source.selection, getSelectionHeadDim(spec));
   Value ownHead = k.select(k.eq(selectionHeads, headCount(k, spec.query)), firstHead, kvHead);
   Value head = k.select(k.eq(selectionHeads, k.index(1)), k.index(0), ownHead);
+  Value selector = k.div(firstToken, source.queryBlock);
   auto biasAt = [&](Value column) {
-    return source.bias ? k.load(source.bias, rowIndices(kvHead, {firstToken, column})) : Value();
+    return source.bias ? k.load(source.bias, rowIndices(kvHead, {selector, column})) : Value();
   };
   int64_t last = cast<MemRefType>(source.selection.getType()).getRank() - 1;
   if (source.format == SelectionFormat::Index) {
     k.forRange(k.dim(source.selection, last), [&](Value entry) {
-      Value block = k.loadIndex(source.selection, rowIndices(head, {firstToken, entry}));
+      Value block = k.loadIndex(source.selection, rowIndices(head, {selector, entry}));
       k.ifThen(k.ge(block, k.index(0)), [&] { body(block, biasAt(entry)); });
     });
     return;
   }
   Value blocks = k.ceilDiv(seqLength(k, source.keys), k.index(source.block));
   k.forRange(blocks, [&](Value block) {
-    Value selected = k.loadBit(source.selection, rowIndices(head, {firstToken}), block);
+    Value selected = k.loadBit(source.selection, rowIndices(head, {selector}), block);
     k.ifThen(selected, [&] { body(block, biasAt(block)); });
   });
 }

@@ -26,6 +26,8 @@ struct KeySource {
   mlir::Value selection;
   SelectionFormat format = SelectionFormat::Index;
   int64_t block = 1;
+  /// Queries that share a row of the selection and of the bias.
+  int64_t queryBlock = 1;
   BlockOrigin origin = BlockOrigin::Absolute;
   /// Buffer of biases per block (bit mask) or per entry (index); may be null.
   mlir::Value bias;

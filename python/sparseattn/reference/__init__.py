@@ -12,12 +12,12 @@ from .cache import FullCache, KVCache, RingCache, kv_bridge, kv_share
 from .combine import gated_combine, hard_concrete_gate, lse_merge, sigmoid
 from .entmax import entmax, entmax_route
 from .masks import index_to_mask, mask_to_index, pack_bits, union_tile, unpack_bits
-from .patterns import Causal, CompleteBlocks, Full, HeadTable, Window
+from .patterns import Causal, CompleteBlocks, Full, HeadTable, PrefixLM, Window
 from .rotary import rms_norm, rope
 from .select import select_topk
 
 __all__ = [
-    "Bisect", "BlockScore", "Causal", "CompleteBlocks", "Full", "FullCache", "Halley", "HeadTable", "KVCache",
+    "Bisect", "BlockScore", "Causal", "CompleteBlocks", "Full", "FullCache", "Halley", "HeadTable", "KVCache", "PrefixLM",
     "RingCache", "SoftCap", "Softmax", "Sort", "TopK", "Window", "attention", "block_logits", "block_softmax",
     "chunk_summarize", "compositions", "concat_kv_attention", "entmax", "entmax_route", "gated_combine",
     "hard_concrete_gate", "index_to_mask", "kv_bridge", "kv_share", "lse_merge", "mask_to_index", "pack_bits",

@@ -14,7 +14,7 @@ from .attributes import ORIGINS, Softmax, SoftCap, one_of
 from .layout import (add_batch, as_float, as_index, check_shape, drop_batch, expand_heads, from_bhsd,
                      group_size, query_rows, reduce_group, to_bhsd)
 from .masks import unpack_bits
-from .patterns import Causal, KeyPattern, is_summary_pattern
+from .patterns import Causal, KeyPattern, is_summary_pattern, positive
 from .select import choose_columns
 
 NEG_INF = float("-inf")
@@ -58,7 +58,7 @@ def attention(query, key, value, *, keys, sink=None, valid_range=None, q_offset=
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def sparse_attention(query, key, value, selection, *, block, bias=None, sink=None, valid_range=None,
+def sparse_attention(query, key, value, selection, *, block, query_block=1, bias=None, sink=None, valid_range=None,
                      q_offset=None, cu_seqlens_q=None, cu_seqlens_k=None, keys=Causal(), format="index",
                      origin="absolute", scale=None, score_mod=None, normalizer=Softmax(), layout="bhsd",
                      strategy=None, return_lse=False, layer=None, kv_source=None):
@@ -67,7 +67,8 @@ def sparse_attention(query, key, value, selection, *, block, bias=None, sink=Non
     ``selection`` int: indices [B,Hs,Nq,K] (entries below 0 or not below M are skipped) or, with format
     ``bitmask``, words [B,Hs,Nq,ceil(M/32)] with bit c%32 of word c/32 for block c; Hs is 1, Hkv or Hq;
     M = ceil(Nk/block). ``bias`` is a natural logarithm added to z after scale and score_mod: [B,Hkv,Nq,M] for
-    bitmask, [B,Hkv,Nq,K] beside the entries for index. ``origin`` range_begin counts blocks from the begin of
+    bitmask, [B,Hkv,Nq,K] beside the entries for index. With ``query_block`` n, row t of selection and bias (of
+    ceil(Nq/n)) is that of queries [t*n, (t+1)*n). ``origin`` range_begin counts blocks from the begin of
     the row's range. ``strategy`` is a hint to a compiler and changes no number. The rest is as in ``attention``.
 
     Returns out, or (out, lse) if ``return_lse``. Raises ValueError on shapes or attributes that do not fit,
@@ -77,7 +78,13 @@ def sparse_attention(query, key, value, selection, *, block, bias=None, sink=Non
     one_of("origin", origin, ORIGINS)
     q, k, v = _operands(query, key, value, layout)
     rows = _token_rows(q, k, keys, layout, q_offset, valid_range, cu_seqlens_q, cu_seqlens_k)
-    chosen, block_bias = _selected_blocks(selection, bias, q, k, block, format, layout)
+    positive("query_block", query_block)
+    if query_block != 1 and (layout == "thd" or origin == "range_begin"):
+        raise ValueError("query_block must be 1 for layout thd and for origin range_begin, where blocks begin with the "
+                         f"range of each query; found {query_block}")
+    owners = q[:, :, ::query_block]
+    chosen, block_bias = (np.repeat(x, query_block, axis=2)[:, :, :q.shape[2]]
+                          for x in _selected_blocks(selection, bias, owners, k, block, format, layout))
     z = _logits(q, k, scale, score_mod, normalizer)
     visible = expand_heads(_visible(keys, rows, k.shape[1], k.shape[2]), q.shape[1])
 

@@ -66,6 +66,20 @@ class Window(KeyPattern):
 
 
 @dataclass(frozen=True)
+class PrefixLM(KeyPattern):
+    """A prefix that every query sees, then causal: [0, max(p + 1, prefix))."""
+
+    prefix: int
+
+    def __post_init__(self):
+        if isinstance(self.prefix, bool) or not isinstance(self.prefix, (int, np.integer)) or self.prefix < 0:
+            raise ValueError(f"the prefix must be an integer of at least 0, found {self.prefix!r}")
+
+    def bounds(self, position, num_keys):
+        return np.zeros_like(position), np.maximum(position + 1, self.prefix)
+
+
+@dataclass(frozen=True)
 class CompleteBlocks(KeyPattern):
     """Keys are block summaries: key c is seen once its last token is, c*stride + block - 1 <= p.
 

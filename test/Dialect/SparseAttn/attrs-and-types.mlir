@@ -15,7 +15,9 @@ func.func private @patterns() attributes {
   // CHECK-DAG: a3 = #sparseattn.complete_blocks<block = 32, stride = 16>
   a3 = #sparseattn.complete_blocks<block = 32, stride = 16>,
   // CHECK-DAG: a4 = #sparseattn.head_table<[#sparseattn.full, #sparseattn.window<4>]>
-  a4 = #sparseattn.head_table<[#sparseattn.full, #sparseattn.window<4>]>
+  a4 = #sparseattn.head_table<[#sparseattn.full, #sparseattn.window<4>]>,
+  // CHECK-DAG: a5 = #sparseattn.prefix_lm<17>
+  a5 = #sparseattn.prefix_lm<17>
 }
 
 // CHECK-LABEL: func.func private @modifications

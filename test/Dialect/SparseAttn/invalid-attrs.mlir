@@ -4,6 +4,10 @@
 func.func private @a1() attributes {a = #sparseattn.window<0>}
 
 // -----
+// expected-error@+1 {{(A14) expected prefix in [0, 2147483647], found -1}}
+func.func private @a14() attributes {a = #sparseattn.prefix_lm<-1>}
+
+// -----
 // expected-error@+1 {{(A1) expected size, which counts the query's own key, in [1, 2147483647], found 2147483648}}
 func.func private @a1_limit() attributes {a = #sparseattn.window<2147483648>}
 

@@ -182,3 +182,20 @@ func.func @sparse_attention_c18_heads(%q: tensor<1x4x8x16xf32>, %k: tensor<1x2x8
     : (tensor<1x4x8x16xf32>, tensor<1x2x8x16xf32>, tensor<1x2x8x16xf32>, tensor<1x4x8x1xi32>, tensor<1x4x8x2xf32>) -> tensor<1x4x8x16xf32>
   return
 }
+
+// -----
+func.func @sparse_attention_c19(%q: tensor<1x4x8x16xf32>, %k: tensor<1x2x8x16xf32>, %v: tensor<1x2x8x16xf32>, %sel: tensor<1x2x8x2xi32>) {
+  // expected-error@+1 {{(C19) expected query_block >= 1, found 0}}
+  %o = sparseattn.sparse_attention %q, %k, %v selection(%sel) block 4 query_block 0 keys(#sparseattn.causal)
+    : (tensor<1x4x8x16xf32>, tensor<1x2x8x16xf32>, tensor<1x2x8x16xf32>, tensor<1x2x8x2xi32>) -> tensor<1x4x8x16xf32>
+  return
+}
+
+// -----
+func.func @sparse_attention_c19_packed(%q: tensor<8x4x16xf32>, %k: tensor<8x2x16xf32>, %sel: tensor<2x4x2xi32>, %cu: tensor<3xi32>) {
+  // expected-error@+1 {{(C19) expected query_block 1, because blocks begin where the range of each query does, found 2}}
+  %o = sparseattn.sparse_attention %q, %k, %k selection(%sel) block 4 query_block 2 origin(range_begin) keys(#sparseattn.causal)
+      cu_seqlens(%cu, %cu) layout(thd)
+    : (tensor<8x4x16xf32>, tensor<8x2x16xf32>, tensor<8x2x16xf32>, tensor<2x4x2xi32>, tensor<3xi32>, tensor<3xi32>) -> tensor<8x4x16xf32>
+  return
+}

@@ -64,7 +64,8 @@ func.func @attention_layouts(%q: tensor<1x8x4x16xbf16>, %kv: tensor<1x8x2x16xbf1
 func.func @sparse_attention(%q: !q, %k: !kv, %v: !kv, %idx: !idx, %mask: tensor<1x1x8x1xi32>,
                             %ibias: tensor<1x2x8x2xf32>, %mbias: tensor<1x2x8x2xf32>, %sink: tensor<4xf32>,
                             %range: tensor<1x8x2xi32>, %offset: index, %tq: tensor<9x4x16xf32>,
-                            %tkv: tensor<12x2x16xf32>, %tidx: tensor<4x9x2xi32>, %cu: tensor<3xi32>) {
+                            %tkv: tensor<12x2x16xf32>, %tidx: tensor<4x9x2xi32>, %cu: tensor<3xi32>,
+                            %tile_idx: tensor<1x1x2x2xi32>) {
   // CHECK: selection(%{{.*}}) block 4 keys(#sparseattn.causal) :
   %o0 = sparseattn.sparse_attention %q, %k, %v selection(%idx) block 4 keys(#sparseattn.causal)
     : (!q, !kv, !kv, !idx) -> !q
@@ -81,6 +82,9 @@ func.func @sparse_attention(%q: !q, %k: !kv, %v: !kv, %idx: !idx, %mask: tensor<
     keys(#sparseattn.causal) cu_seqlens(%cu, %cu) layout(thd) strategy(kv_outer)
     : (tensor<9x4x16xf32>, tensor<12x2x16xf32>, tensor<12x2x16xf32>, tensor<4x9x2xi32>, tensor<3xi32>, tensor<3xi32>)
     -> tensor<9x4x16xf32>
+  // CHECK: block 4 query_block 4 keys(
+  %o4 = sparseattn.sparse_attention %q, %k, %v selection(%tile_idx) block 4 query_block 4 keys(#sparseattn.causal)
+    : (!q, !kv, !kv, tensor<1x1x2x2xi32>) -> !q
   return
 }
 

@@ -28,6 +28,8 @@ def sees(pattern, p, j):
         return j <= p
     if kind == "window":
         return j <= p and p - j < args[0]
+    if kind == "prefix_lm":
+        return j <= p or j < args[0]
     block, stride = args
     return j * stride + block - 1 <= p
 

@@ -13,6 +13,9 @@ PATTERNS = {
     ("window", 1): ref.Window(1),
     ("window", 5): ref.Window(5),
     ("window", 100): ref.Window(100),
+    ("prefix_lm", 0): ref.PrefixLM(0),
+    ("prefix_lm", 5): ref.PrefixLM(5),
+    ("prefix_lm", 100): ref.PrefixLM(100),
 }
 
 
@@ -457,6 +460,8 @@ def test_attention_refuses_shapes():
                       cu_seqlens_q=[0, 13], cu_seqlens_k=[0, 12])
     with pytest.raises(ValueError, match="selection must have 1, 2"):
         ref.sparse_attention(q, k, v, np.zeros((1, 3, 13, 2), int), block=4)
+    with pytest.raises(ValueError, match="query_block must be 1"):
+        ref.sparse_attention(q, k, v, np.zeros((1, 2, 7, 2), int), block=4, query_block=2, origin="range_begin")
     with pytest.raises(ValueError, match="expected integers"):
         ref.sparse_attention(q, k, v, np.zeros((1, 2, 13, 2)), block=4)
     with pytest.raises(ValueError, match="different query offsets"):
@@ -464,7 +469,7 @@ def test_attention_refuses_shapes():
 
 
 @pytest.mark.parametrize("make", [
-    lambda: ref.Window(0), lambda: ref.Window(1.5), lambda: ref.CompleteBlocks(0), lambda: ref.SoftCap(0.0),
+    lambda: ref.Window(0), lambda: ref.Window(1.5), lambda: ref.PrefixLM(-1), lambda: ref.CompleteBlocks(0), lambda: ref.SoftCap(0.0),
     lambda: ref.BlockScore(4, kind="mean"), lambda: ref.TopK(0, 4), lambda: ref.TopK(2, 4, 2, 1),
     lambda: ref.HeadTable((ref.HeadTable(()),)), lambda: ref.Halley(-1),
 ])

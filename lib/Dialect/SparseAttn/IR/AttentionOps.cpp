@@ -206,9 +206,16 @@ LogicalResult SparseAttentionOp::verify() {
   if (failed(verifyAtLeast(*this, 14, "block", getBlock(), 1)))
     return failure();
 
+  if (failed(verifyAtLeast(*this, 19, "query_block", getQueryBlock(), 1)))
+    return failure();
+  if (getQueryBlock() != 1 && (packed || getOrigin() == BlockOrigin::RangeBegin))
+    return emitConstraint(*this, 19) << "expected query_block 1, because blocks begin where the range of each query does, found "
+                                     << getQueryBlock();
+
   HeadShape q = getHeadShape(getTensorType(getQuery()), getLayout());
   HeadShape k = getHeadShape(getTensorType(getKey()), getLayout());
   int64_t numBlocks = ceilDivDim(k.length, getBlock());
+  q.length = ceilDivDim(q.length, getQueryBlock());
   if (failed(verifySelection(*this, 17, getSelection(), getLayout(), q, k.heads, getFormat(), numBlocks)))
     return failure();
   if (getBias()) {

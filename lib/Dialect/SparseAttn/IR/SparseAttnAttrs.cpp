@@ -8,8 +8,10 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace sparseattn;
@@ -28,64 +30,68 @@ static LogicalResult verifySizes(function_ref<InFlightDiagnostic()> emitError, S
 // Key patterns
 //===----------------------------------------------------------------------===//
 
-static Value buildIndex(OpBuilder &b, Location loc, int64_t value) {
-  return arith::ConstantIndexOp::create(b, loc, value);
+/// A constant of the type of `like`, an `index` or a tensor of them.
+static Value buildIndexLike(OpBuilder &b, Location loc, Value like, int64_t value) {
+  TypedAttr scalar = b.getIndexAttr(value);
+  if (auto tensor = dyn_cast<RankedTensorType>(like.getType()))
+    return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(tensor, Attribute(scalar)));
+  return arith::ConstantOp::create(b, loc, scalar);
+}
+
+/// `scalar` in the shape of `like`.
+static Value buildSplatLike(OpBuilder &b, Location loc, Value like, Value scalar) {
+  if (auto tensor = dyn_cast<RankedTensorType>(like.getType()))
+    return b.createOrFold<tensor::SplatOp>(loc, scalar, tensor);
+  return scalar;
 }
 
 static Value buildPlusOne(OpBuilder &b, Location loc, Value value) {
-  return arith::AddIOp::create(b, loc, value, buildIndex(b, loc, 1));
+  return arith::AddIOp::create(b, loc, value, buildIndexLike(b, loc, value, 1));
 }
 
-KeyRange FullAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
-                                 Value numKeys, Value kvHead) const {
-  return {buildIndex(b, loc, 0), numKeys};
+KeyRange FullAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos, Value numKeys, Value) const {
+  return {buildIndexLike(b, loc, pos, 0), buildSplatLike(b, loc, pos, numKeys)};
 }
-std::optional<int64_t> FullAttr::getMaxVisibleKeys(int64_t) const {
-  return std::nullopt;
-}
+std::optional<int64_t> FullAttr::getMaxVisibleKeys(int64_t) const { return std::nullopt; }
 bool FullAttr::isCausal(int64_t) const { return false; }
 
-KeyRange CausalAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
-                                   Value numKeys, Value kvHead) const {
-  return {buildIndex(b, loc, 0), buildPlusOne(b, loc, pos)};
+KeyRange CausalAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos, Value, Value) const {
+  return {buildIndexLike(b, loc, pos, 0), buildPlusOne(b, loc, pos)};
 }
-std::optional<int64_t> CausalAttr::getMaxVisibleKeys(int64_t) const {
-  return std::nullopt;
-}
+std::optional<int64_t> CausalAttr::getMaxVisibleKeys(int64_t) const { return std::nullopt; }
 bool CausalAttr::isCausal(int64_t) const { return true; }
 
-LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                 int64_t size) {
+LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t size) {
   return verifySizes(emitError, "A1", 1, {{"size, which counts the query's own key,", size}});
 }
-KeyRange WindowAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
-                                   Value numKeys, Value kvHead) const {
+KeyRange WindowAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos, Value, Value) const {
   Value end = buildPlusOne(b, loc, pos);
-  return {arith::SubIOp::create(b, loc, end, buildIndex(b, loc, getSize())), end};
+  return {arith::SubIOp::create(b, loc, end, buildIndexLike(b, loc, pos, getSize())), end};
 }
-std::optional<int64_t> WindowAttr::getMaxVisibleKeys(int64_t) const {
-  return getSize();
-}
+std::optional<int64_t> WindowAttr::getMaxVisibleKeys(int64_t) const { return getSize(); }
 bool WindowAttr::isCausal(int64_t) const { return true; }
 
-LogicalResult
-CompleteBlocksAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                           int64_t block, int64_t stride) {
+LogicalResult PrefixLMAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t prefix) {
+  return verifySizes(emitError, "A14", 0, {{"prefix", prefix}});
+}
+KeyRange PrefixLMAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos, Value, Value) const {
+  Value prefix = buildIndexLike(b, loc, pos, getPrefix());
+  return {buildIndexLike(b, loc, pos, 0), arith::MaxSIOp::create(b, loc, buildPlusOne(b, loc, pos), prefix)};
+}
+std::optional<int64_t> PrefixLMAttr::getMaxVisibleKeys(int64_t) const { return std::nullopt; }
+bool PrefixLMAttr::isCausal(int64_t) const { return getPrefix() <= 1; }
+
+LogicalResult CompleteBlocksAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t block,
+                                         int64_t stride) {
   return verifySizes(emitError, "A2", 1, {{"block", block}, {"stride", stride}});
 }
-KeyRange CompleteBlocksAttr::buildKeyRange(OpBuilder &b, Location loc,
-                                           Value pos, Value numKeys,
-                                           Value kvHead) const {
+KeyRange CompleteBlocksAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos, Value, Value) const {
   // c*stride + block - 1 <= p  <=>  c < floor((p + 1 - block) / stride) + 1.
-  Value last = arith::SubIOp::create(b, loc, buildPlusOne(b, loc, pos),
-                                     buildIndex(b, loc, getBlock()));
-  Value quotient = arith::FloorDivSIOp::create(b, loc, last,
-                                               buildIndex(b, loc, getStride()));
-  return {buildIndex(b, loc, 0), buildPlusOne(b, loc, quotient)};
+  Value last = arith::SubIOp::create(b, loc, buildPlusOne(b, loc, pos), buildIndexLike(b, loc, pos, getBlock()));
+  Value quotient = arith::FloorDivSIOp::create(b, loc, last, buildIndexLike(b, loc, pos, getStride()));
+  return {buildIndexLike(b, loc, pos, 0), buildPlusOne(b, loc, quotient)};
 }
-std::optional<int64_t> CompleteBlocksAttr::getMaxVisibleKeys(int64_t) const {
-  return std::nullopt;
-}
+std::optional<int64_t> CompleteBlocksAttr::getMaxVisibleKeys(int64_t) const { return std::nullopt; }
 bool CompleteBlocksAttr::isCausal(int64_t) const { return true; }
 bool CompleteBlocksAttr::isTokenAligned() const { return false; }
 
@@ -111,7 +117,7 @@ KeyRange HeadTableAttr::buildKeyRange(OpBuilder &b, Location loc, Value pos,
   for (int64_t i = 1, e = getHeads().size(); i < e; ++i) {
     KeyRange other = getHead(*this, i).buildKeyRange(b, loc, pos, numKeys, kvHead);
     Value isOther = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
-                                          kvHead, buildIndex(b, loc, i));
+                                          kvHead, arith::ConstantIndexOp::create(b, loc, i));
     range.begin = arith::SelectOp::create(b, loc, isOther, other.begin, range.begin);
     range.end = arith::SelectOp::create(b, loc, isOther, other.end, range.end);
   }
@@ -165,11 +171,11 @@ LogicalResult SoftcapAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-/// A constant of the f32 scalar or vector type of `like`.
+/// A constant of the f32 scalar, vector or tensor type `like`.
 static Value buildFloatLike(OpBuilder &b, Location loc, Type like, double value) {
   TypedAttr scalar = b.getF32FloatAttr(value);
-  if (auto vector = dyn_cast<VectorType>(like))
-    return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(vector, Attribute(scalar)));
+  if (auto shaped = dyn_cast<ShapedType>(like))
+    return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(shaped, Attribute(scalar)));
   return arith::ConstantOp::create(b, loc, scalar);
 }
 
@@ -226,6 +232,62 @@ NormalizerResult SoftmaxAttr::buildFinish(OpBuilder &b, Location loc,
   Value lse = arith::AddFOp::create(b, loc, state.max, math::LogOp::create(b, loc, state.sum));
   Value minusInf = buildFloatLike(b, loc, type, -std::numeric_limits<double>::infinity());
   return {factor, arith::SelectOp::create(b, loc, hasKeys, lse, minusInf)};
+}
+
+/// 0 where `value` is -inf, so that differences with it are never NaN.
+static Value buildFinite(OpBuilder &b, Location loc, Value value) {
+  Type type = value.getType();
+  Value minusInf = buildFloatLike(b, loc, type, -std::numeric_limits<double>::infinity());
+  Value isEmpty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, value, minusInf);
+  return arith::SelectOp::create(b, loc, isEmpty, buildFloatLike(b, loc, type, 0.0), value);
+}
+
+NormalizerState SoftmaxAttr::buildTileInit(OpBuilder &b, Location loc, RankedTensorType rows) const {
+  return {buildFloatLike(b, loc, rows, -std::numeric_limits<double>::infinity()), buildFloatLike(b, loc, rows, 0.0)};
+}
+
+TileStep SoftmaxAttr::buildTileStep(OpBuilder &b, Location loc, NormalizerState &state, Value scores,
+                                    double multiplier) const {
+  Type rows = state.max.getType(), tile = scores.getType();
+  Value blockMax = TileReduceOp::create(b, loc, rows, TileReduction::Max, scores);
+  Value max = arith::MaxNumFOp::create(b, loc, state.max, blockMax);
+  // A row that has seen no key yet has maximum -inf: exp2(-inf - 0) = 0, where -inf - -inf would be NaN.
+  Value shift = buildFinite(b, loc, max);
+  Value perRow = buildFloatLike(b, loc, rows, multiplier);
+  Value exponent = arith::MulFOp::create(b, loc, arith::SubFOp::create(b, loc, state.max, shift), perRow);
+  Value factor = math::Exp2Op::create(b, loc, exponent);
+  Value negated = arith::NegFOp::create(b, loc, arith::MulFOp::create(b, loc, shift, perRow));
+  Value weights = math::Exp2Op::create(
+      b, loc, math::FmaOp::create(b, loc, scores, buildFloatLike(b, loc, tile, multiplier),
+                                  TileBroadcastOp::create(b, loc, tile, negated)));
+  Value blockSum = TileReduceOp::create(b, loc, rows, TileReduction::Add, weights);
+  state = {max, arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, state.sum, factor), blockSum)};
+  return {weights, factor};
+}
+
+NormalizerResult SoftmaxAttr::buildTileFinish(OpBuilder &b, Location loc, NormalizerState state, Value sink,
+                                              double multiplier) const {
+  Type rows = state.max.getType();
+  auto constant = [&](double value) { return buildFloatLike(b, loc, rows, value); };
+  Value zero = constant(0.0), one = constant(1.0);
+  Value empty = constant(-std::numeric_limits<double>::infinity());
+  Value hasKeys = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, state.sum, zero);
+  // Maxima in base 2.
+  Value max = arith::MulFOp::create(b, loc, state.max, constant(multiplier)), sum = state.sum, rescale;
+  if (sink) {
+    empty = tensor::SplatOp::create(b, loc, sink, cast<RankedTensorType>(rows));
+    Value own = arith::MulFOp::create(b, loc, empty, constant(llvm::numbers::log2e));
+    Value joined = arith::MaxNumFOp::create(b, loc, max, own);
+    Value shift = buildFinite(b, loc, joined);
+    rescale = math::Exp2Op::create(b, loc, arith::SubFOp::create(b, loc, max, shift));
+    Value weight = math::Exp2Op::create(b, loc, arith::SubFOp::create(b, loc, own, shift));
+    sum = arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, sum, rescale), weight);
+    max = joined;
+  }
+  Value factor = arith::DivFOp::create(b, loc, rescale ? rescale : one, sum);
+  Value lse = arith::MulFOp::create(b, loc, arith::AddFOp::create(b, loc, max, math::Log2Op::create(b, loc, sum)),
+                                    constant(llvm::numbers::ln2));
+  return {arith::SelectOp::create(b, loc, hasKeys, factor, zero), arith::SelectOp::create(b, loc, hasKeys, lse, empty)};
 }
 
 //===----------------------------------------------------------------------===//
@@ -298,6 +360,29 @@ LogicalResult SummaryAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (mode != SummaryMode::Mean && mode != SummaryMode::LearnedQuery)
     return emitError() << "(A10) expected mode mean or learned_query, found "
                        << stringifySummaryMode(mode);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t queryTile, int64_t keyTile,
+                                   int64_t consumers, int64_t stages, int64_t producerRegisters,
+                                   int64_t consumerRegisters, TileOrder) {
+  for (auto [name, value, least, most] : {std::tuple<StringRef, int64_t, int64_t, int64_t>{"query_tile", queryTile, 1, 1024},
+                                          {"key_tile", keyTile, 1, 1024},
+                                          {"consumers", consumers, 1, 3},
+                                          {"stages", stages, 1, 8},
+                                          {"producer_registers", producerRegisters, 24, 256},
+                                          {"consumer_registers", consumerRegisters, 24, 256}})
+    if (value < least || value > most)
+      return emitError() << "(A13) expected " << name << " in [" << least << ", " << most << "], found " << value;
+  for (auto [name, value] : {std::pair<StringRef, int64_t>{"producer_registers", producerRegisters},
+                             {"consumer_registers", consumerRegisters}})
+    if (value % 8 != 0)
+      return emitError() << "(A13) expected " << name << " to be a multiple of 8, as setmaxnreg takes it, found "
+                         << value;
   return success();
 }
 

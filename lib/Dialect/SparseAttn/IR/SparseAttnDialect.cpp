@@ -99,7 +99,7 @@ void SparseAttnDialect::printAttribute(Attribute attr, DialectAsmPrinter &printe
   TypeSwitch<Attribute>(attr)
       .Case<LayoutAttr, BlockOriginAttr, GroupReduceAttr, SummaryModeAttr, VisibilityAttr, ScoreActivationAttr,
             LogitBoundAttr, PoolModeAttr, PriorAttr, SelectionFormatAttr, StrategyAttr, GateShapeAttr,
-            GateActivationAttr>([&](auto enumeration) {
+            GateActivationAttr, TileReductionAttr>([&](auto enumeration) {
         printer << enumeration.getMnemonic() << '<';
         enumeration.print(printer);
         printer << '>';

@@ -77,7 +77,8 @@ static Parts decompose(OpBuilder &b, AttentionOp op) {
   auto attention = AttentionOp::create(
       b, loc, types, op.getQuery(), op.getKey(), op.getValue(), op.getSink(), op.getValidRange(), op.getQOffset(),
       Value(), Value(), op.getKeys(), op.getScaleAttr(), op.getScoreModAttr(), op.getNormalizerAttr(), emit,
-      TopKAttr(), op.getReturnLseAttr(), op.getLayoutAttr(), op.getLayerAttr(), op.getKvSourceAttr());
+      TopKAttr(), op.getReturnLseAttr(), op.getLayoutAttr(), op.getLayerAttr(), op.getKvSourceAttr(),
+      op.getScheduleAttr());
   copyDiscardable(op, attention);
   Value offset = op.getQOffset();
   if (op.getKeys().isTokenAligned())
@@ -119,16 +120,18 @@ static Parts decompose(OpBuilder &b, BranchedAttentionOp op) {
       auto attention = AttentionOp::create(
           b, loc, TypeRange(outType), op.getQuery(), key, value, sink, op.getValidRange(), op.getQOffset(), Value(),
           Value(), keys, op.getScaleAttr(), op.getScoreModAttr(), NormalizerAttrInterface(),
-          EpilogueAttrInterface(), TopKAttr(), UnitAttr(), op.getLayoutAttr(), op.getLayerAttr(), source);
+          EpilogueAttrInterface(), TopKAttr(), UnitAttr(), op.getLayoutAttr(), op.getLayerAttr(), source,
+          ScheduleAttr());
       outs.push_back(attention.getOut());
       continue;
     }
     auto attention = SparseAttentionOp::create(
         b, loc, TypeRange(outType), op.getQuery(), key, value, selections[nextSelection++], Value(), sink,
         op.getValidRange(), op.getQOffset(), Value(), Value(), keys, b.getI64IntegerAttr(branch.getBlock()),
+        b.getI64IntegerAttr(1),
         branch.getSelection(), BlockOriginAttr::get(b.getContext(), branch.getOrigin()), op.getScaleAttr(),
         op.getScoreModAttr(), NormalizerAttrInterface(), UnitAttr(), op.getLayoutAttr(),
-        StrategyAttr::get(b.getContext(), Strategy::Auto), op.getLayerAttr(), source);
+        StrategyAttr::get(b.getContext(), Strategy::Auto), op.getLayerAttr(), source, ScheduleAttr());
     outs.push_back(attention.getOut());
   }
   auto combine = GatedCombineOp::create(b, loc, outType, outs, op.getGates(), op.getGateAttr(),
@@ -200,11 +203,12 @@ static Parts decompose(OpBuilder &b, RoutedAttentionOp op) {
   auto attention = SparseAttentionOp::create(
       b, loc, op->getResultTypes(), op.getQuery(), op.getKey(), op.getValue(), route.getMask(), route.getBias(),
       op.getSink(), Value(), offset, Value(), Value(),
-      cast<KeyPatternAttrInterface>(CausalAttr::get(b.getContext())), op.getBlockAttr(),
+      cast<KeyPatternAttrInterface>(CausalAttr::get(b.getContext())), op.getBlockAttr(), b.getI64IntegerAttr(1),
       SelectionFormatAttr::get(b.getContext(), SelectionFormat::Bitmask),
       BlockOriginAttr::get(b.getContext(), BlockOrigin::Absolute), op.getScaleAttr(), ScoreModAttrInterface(),
       NormalizerAttrInterface(), op.getReturnLseAttr(), op.getLayoutAttr(),
-      StrategyAttr::get(b.getContext(), Strategy::Auto), op.getLayerAttr(), op.getKvSourceAttr());
+      StrategyAttr::get(b.getContext(), Strategy::Auto), op.getLayerAttr(), op.getKvSourceAttr(),
+      ScheduleAttr());
   copyDiscardable(op, attention);
   return SmallVector<Value>(attention.getOutputs());
 }

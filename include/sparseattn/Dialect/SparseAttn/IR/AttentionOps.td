@@ -67,6 +67,9 @@ def SparseAttn_AttentionOp : SparseAttn_AttentionLikeOp<"attention"> {
     `[B,Hkv|Hq,Nq,K]` i32 (with `select`: the top-k of the score, ascending,
     padded with -1). For `thd` the batch dimension is dropped.
 
+    `schedule` is how a target with tiles computes it and never changes results
+    beyond rounding.
+
     *Preconditions.* `cu_seqlens` begin with 0, do not decrease and end with
     the number of tokens. *Postconditions.* A row without keys yields 0 and
     lse -inf, or with a sink 0 and the sink.
@@ -98,7 +101,8 @@ def SparseAttn_AttentionOp : SparseAttn_AttentionLikeOp<"attention"> {
     OptionalAttr<SparseAttn_EpilogueParam>:$emit, OptionalAttr<SparseAttn_TopKAttr>:$select,
     UnitAttr:$return_lse,
     DefaultValuedAttr<SparseAttn_LayoutAttr, "::sparseattn::Layout::BHSD">:$layout,
-    OptionalAttr<SparseAttn_IntAttr>:$layer, OptionalAttr<SparseAttn_IntAttr>:$kv_source);
+    OptionalAttr<SparseAttn_IntAttr>:$layer, OptionalAttr<SparseAttn_IntAttr>:$kv_source,
+    OptionalAttr<SparseAttn_ScheduleAttr>:$schedule);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let assemblyFormat = [{
     $query `,` $key `,` $value `keys` `(` $keys `)` (`scale` $scale^)? (`score` `(` $score_mod^ `)`)?
@@ -145,6 +149,10 @@ def SparseAttn_SparseAttentionOp : SparseAttn_AttentionLikeOp<"sparse_attention"
     bit masks, `[B,Hkv,Nq,K]` entry by entry for indices. For `thd` the batch
     dimension is dropped everywhere.
 
+    With `query_block` `n`, `n` consecutive queries share a selection: row `t`
+    of `selection` and `bias`, of which there are `ceil(Nq/n)`, is that of
+    queries `[t*n, (t+1)*n)`.
+
     `strategy` is a hint to the lowering and never changes results.
 
     Constraints:
@@ -164,8 +172,9 @@ def SparseAttn_SparseAttentionOp : SparseAttn_AttentionLikeOp<"sparse_attention"
     - (C14) `block >= 1`.
     - (C15) results are those that the attributes ask for, with the inferred types.
     - (C16) `layer >= 0`; `kv_source` needs `layer` and lies in `[0, layer]`.
-    - (C17) `selection` has rank 4 (3 for `thd`), 1, Hkv or Hq heads, and length Nq; a bit mask has ceil(M/32) words.
-    - (C18) `bias` has Hkv heads, length Nq, and K (index) or M (bit mask) columns.
+    - (C17) `selection` has rank 4 (3 for `thd`), 1, Hkv or Hq heads, and length ceil(Nq/query_block); a bit mask has ceil(M/32) words.
+    - (C18) `bias` has Hkv heads, the length of `selection`, and K (index) or M (bit mask) columns.
+    - (C19) `query_block >= 1`, and 1 for `thd` and for origin `range_begin`.
   }];
   let arguments = (ins
     SparseAttn_Float:$query, SparseAttn_Float:$key, SparseAttn_Float:$value, SparseAttn_I32:$selection,
@@ -173,6 +182,7 @@ def SparseAttn_SparseAttentionOp : SparseAttn_AttentionLikeOp<"sparse_attention"
     Optional<SparseAttn_F32>:$sink, Optional<SparseAttn_I32>:$valid_range, Optional<Index>:$q_offset,
     Optional<SparseAttn_I32>:$cu_seqlens_q, Optional<SparseAttn_I32>:$cu_seqlens_k,
     SparseAttn_KeyPatternParam:$keys, SparseAttn_IntAttr:$block,
+    DefaultValuedAttr<SparseAttn_IntAttr, "1">:$query_block,
     DefaultValuedAttr<SparseAttn_SelectionFormatAttr, "::sparseattn::SelectionFormat::Index">:$format,
     DefaultValuedAttr<SparseAttn_BlockOriginAttr, "::sparseattn::BlockOrigin::Absolute">:$origin,
     OptionalAttr<F64Attr>:$scale,
@@ -180,10 +190,11 @@ def SparseAttn_SparseAttentionOp : SparseAttn_AttentionLikeOp<"sparse_attention"
     UnitAttr:$return_lse,
     DefaultValuedAttr<SparseAttn_LayoutAttr, "::sparseattn::Layout::BHSD">:$layout,
     DefaultValuedAttr<SparseAttn_StrategyAttr, "::sparseattn::Strategy::Auto">:$strategy,
-    OptionalAttr<SparseAttn_IntAttr>:$layer, OptionalAttr<SparseAttn_IntAttr>:$kv_source);
+    OptionalAttr<SparseAttn_IntAttr>:$layer, OptionalAttr<SparseAttn_IntAttr>:$kv_source,
+    OptionalAttr<SparseAttn_ScheduleAttr>:$schedule);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let assemblyFormat = [{
-    $query `,` $key `,` $value `selection` `(` $selection `)` `block` $block (`format` `(` $format^ `)`)?
+    $query `,` $key `,` $value `selection` `(` $selection `)` `block` $block (`query_block` $query_block^)? (`format` `(` $format^ `)`)?
     (`origin` `(` $origin^ `)`)? `keys` `(` $keys `)` (`scale` $scale^)? (`score` `(` $score_mod^ `)`)?
     (`normalizer` `(` $normalizer^ `)`)? (`bias` `(` $bias^ `)`)? (`sink` `(` $sink^ `)`)?
     (`valid_range` `(` $valid_range^ `)`)? (`q_offset` `(` $q_offset^ `)`)?

@@ -11,13 +11,13 @@
 
 namespace sparseattn {
 
-/// Half-open range of key indices, `index` values.
+/// Half-open range of key indices: `index` values, or tensors of them.
 struct KeyRange {
   mlir::Value begin;
   mlir::Value end;
 };
 
-/// Running state of a row's normaliser, f32 scalars or vectors.
+/// Running state of a normaliser: f32 scalars or vectors of a row, or tensors over the rows of a tile.
 struct NormalizerState {
   mlir::Value max;
   mlir::Value sum;
@@ -29,6 +29,14 @@ struct NormalizerResult {
   mlir::Value factor;
   /// Natural-log sum of exponentials; -inf for a row without keys.
   mlir::Value lse;
+};
+
+/// What a normaliser makes of the scores of a block of keys.
+struct TileStep {
+  /// Weights, f32 [R,C].
+  mlir::Value weights;
+  /// For each row, multiplies what was accumulated before, f32 [R].
+  mlir::Value factor;
 };
 
 } // namespace sparseattn

@@ -30,6 +30,11 @@
 
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOpInterfaces.h.inc"
 
+namespace sparseattn {
+/// Vector of one `index` for each row of the tile type `tile`.
+mlir::Type getIndexRowsType(mlir::Type tile);
+} // namespace sparseattn
+
 #define GET_OP_CLASSES
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttnOps.h.inc"
 

@@ -39,6 +39,18 @@ def SparseAttn_WindowAttr : SparseAttn_KeyPattern<"Window", "window"> {
   let genVerifyDecl = 1;
 }
 
+def SparseAttn_PrefixLMAttr : SparseAttn_KeyPattern<"PrefixLM", "prefix_lm"> {
+  let summary = "a prefix that everybody sees, then causal: [0, max(p+1, prefix))";
+  let description = [{
+    The first `prefix` tokens see each other, whatever their order.
+
+    Constraints: (A14) `prefix >= 0`.
+  }];
+  let parameters = (ins "int64_t":$prefix);
+  let assemblyFormat = "`<` $prefix `>`";
+  let genVerifyDecl = 1;
+}
+
 def SparseAttn_CompleteBlocksAttr : SparseAttn_Attr<"CompleteBlocks", "complete_blocks", [
     DeclareAttrInterfaceMethods<SparseAttn_KeyPatternAttrInterface, ["isTokenAligned"]>]> {
   let summary = "keys are block summaries; those of complete blocks are visible";
@@ -76,7 +88,7 @@ class SparseAttn_InterfaceAttr<string iface, string text> : Attr<
   let convertFromStorage = "$_self";
 }
 def SparseAttn_KeyPatternParam : SparseAttn_InterfaceAttr<"KeyPatternAttrInterface",
-    "a key pattern (#sparseattn.full, causal, window, complete_blocks or head_table)">;
+    "a key pattern (#sparseattn.full, causal, window, prefix_lm, complete_blocks or head_table)">;
 def SparseAttn_ScoreModParam : SparseAttn_InterfaceAttr<"ScoreModAttrInterface",
     "a score modification such as #sparseattn.softcap<30.0>">;
 def SparseAttn_NormalizerParam : SparseAttn_InterfaceAttr<"NormalizerAttrInterface",
@@ -212,6 +224,38 @@ def SparseAttn_SummaryAttr : SparseAttn_Attr<"Summary", "summary"> {
   let description = [{Constraints: (A10) `block >= 1` and `stride >= 1`; the mode is `mean` or `learned_query`.}];
   let parameters = (ins "int64_t":$block, "int64_t":$stride, "::sparseattn::SummaryMode":$mode,
     DefaultValuedParameter<"bool", "true">:$complete_only);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
+  let summary = "how an attention is cut into tiles and spread over a chip";
+  let description = [{
+    Sizes of the tiles, and, for targets with asynchronous copies and
+    specialised warpgroups, how their registers and buffers are shared out. It
+    never changes what is computed, only rounding. `sparseattn-select-schedule`
+    attaches it to an attention; `sparseattn-tile-to-grid` takes the tiles from
+    it and passes it on with the grid.
+
+    - `query_tile`: query rows of a tile; 64 for each consumer on Hopper, any number on the CPU.
+    - `key_tile`: keys of a block.
+    - `consumers`: warpgroups that compute.
+    - `stages`: blocks of keys and of values in flight.
+    - `producer_registers`, `consumer_registers`: per thread.
+    - `order`: in which order the tiles of a grid start.
+
+    Constraints: (A13) `query_tile` and `key_tile` lie in [1, 1024], `consumers`
+    in [1, 3], `stages` in [1, 8], and registers are multiples of 8 in [24, 256].
+  }];
+  let parameters = (ins "int64_t":$query_tile, "int64_t":$key_tile,
+    DefaultValuedParameter<"int64_t", "2">:$consumers, DefaultValuedParameter<"int64_t", "2">:$stages,
+    DefaultValuedParameter<"int64_t", "24">:$producer_registers,
+    DefaultValuedParameter<"int64_t", "240">:$consumer_registers,
+    DefaultValuedParameter<"::sparseattn::TileOrder", "::sparseattn::TileOrder::Natural">:$order);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

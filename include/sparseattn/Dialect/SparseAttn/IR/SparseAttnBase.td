@@ -26,7 +26,7 @@ def SparseAttn_Dialect : Dialect {
 
     | point | interface | attributes |
     |---|---|---|
-    | which keys | `KeyPatternAttrInterface` | `full`, `causal`, `window`, `complete_blocks`, `head_table`; run-time choices come as operands: indices, bit masks, `valid_range` |
+    | which keys | `KeyPatternAttrInterface` | `full`, `causal`, `window`, `prefix_lm`, `complete_blocks`, `head_table`; run-time choices come as operands: indices, bit masks, `valid_range` |
     | score change | `ScoreModAttrInterface` | `softcap` |
     | normaliser | `NormalizerAttrInterface` | `softmax` (a sink, if any, is an operand) |
     | what leaves | `EpilogueAttrInterface` | `block_score` |
@@ -186,6 +186,11 @@ def SparseAttn_GateActivation : SparseAttn_Enum<"GateActivation", "activation of
   I32EnumAttrCase<"Sigmoid", 1, "sigmoid">
 ]>;
 def SparseAttn_GateActivationAttr : SparseAttn_EnumAttr<SparseAttn_GateActivation, "gate_activation">;
+
+def SparseAttn_TileOrder : SparseAttn_Enum<"TileOrder", "order in which the tiles of a grid start", [
+  I32EnumAttrCase<"Natural", 0, "natural">,
+  I32EnumAttrCase<"HeaviestFirst", 1, "heaviest_first">
+]>;
 
 def SparseAttn_CacheAccess : SparseAttn_Enum<"CacheAccess", "who may write a cache", [
   I32EnumAttrCase<"Owner", 0, "owner">,

@@ -19,9 +19,17 @@ def SparseAttn_KeyPatternAttrInterface : AttrInterface<"KeyPatternAttrInterface"
     Plug-in point 1: which keys a query sees. A pattern is a half-open range
     `[begin, end)` of key indices for every (query position, KV head); the
     caller clamps it to `[0, Nk)` and intersects it with run-time masks.
+
+    Neither `begin` nor `end` decreases with the position: the keys of
+    consecutive queries are then bounded by what the first and the last of them
+    see, and so are the keys that all of them see.
   }];
   let methods = [
-    InterfaceMethod<"Emits the unclamped range for a query at `pos` among `numKeys` keys of `kvHead` (all `index` values).",
+    InterfaceMethod<[{
+        Emits the unclamped range for a query at `pos` among `numKeys` keys of
+        `kvHead` (`index` values). `pos` is an `index` or a tensor of them, one
+        for each query; the bounds have its type.
+      }],
       "::sparseattn::KeyRange", "buildKeyRange",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc,
            "::mlir::Value":$pos, "::mlir::Value":$numKeys, "::mlir::Value":$kvHead)>,
@@ -42,7 +50,7 @@ def SparseAttn_ScoreModAttrInterface : AttrInterface<"ScoreModAttrInterface"> {
   let cppNamespace = "::sparseattn";
   let description = [{
     Plug-in point 2: a change of the scaled score before masking. The value may
-    be an f32 scalar or a vector of f32.
+    be an f32 scalar, or a vector or tensor of f32.
   }];
   let methods = [
     InterfaceMethod<"Emits the changed score.", "::mlir::Value", "buildScore",
@@ -54,7 +62,13 @@ def SparseAttn_NormalizerAttrInterface : AttrInterface<"NormalizerAttrInterface"
   let cppNamespace = "::sparseattn";
   let description = [{
     Plug-in point 3: how scores become weights, one tile of keys at a time.
-    State is carried per row; all values are f32 scalars or vectors of f32.
+    State is carried per row.
+
+    It is said twice. Row by row, for loops over buffers: values are f32 scalars
+    or vectors of f32, scores are natural logarithms. Tile by tile (level L1):
+    states are tensors of one f32 for each row, a score `t` stands for
+    `t * multiplier` in base 2, so that a scale need not be multiplied into the
+    scores; -inf is a masked score.
   }];
   let methods = [
     InterfaceMethod<"State before the first key; `sink` may be null.",
@@ -74,7 +88,24 @@ def SparseAttn_NormalizerAttrInterface : AttrInterface<"NormalizerAttrInterface"
            "::sparseattn::NormalizerState &":$state, "::mlir::Value":$weightSum)>,
     InterfaceMethod<"Final factor of the accumulated output, and the log-sum-exp.",
       "::sparseattn::NormalizerResult", "buildFinish",
-      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState":$state)>
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState":$state)>,
+    InterfaceMethod<"Tiles: state before the first block, of type `rows`.",
+      "::sparseattn::NormalizerState", "buildTileInit",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::RankedTensorType":$rows)>,
+    InterfaceMethod<[{
+        Tiles: admits the masked scores [R,C] of a block, and gives their weights
+        and, for each row, the factor of what was accumulated before.
+      }],
+      "::sparseattn::TileStep", "buildTileStep",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState &":$state,
+           "::mlir::Value":$scores, "double":$multiplier)>,
+    InterfaceMethod<[{
+        Tiles: what the rows leave behind. `sink`, an f32 scalar in natural
+        units or null, joins here.
+      }],
+      "::sparseattn::NormalizerResult", "buildTileFinish",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState":$state,
+           "::mlir::Value":$sink, "double":$multiplier)>
   ];
 }
 

@@ -12,5 +12,6 @@ include "sparseattn/Dialect/SparseAttn/IR/SelectionOps.td"
 include "sparseattn/Dialect/SparseAttn/IR/CombineOps.td"
 include "sparseattn/Dialect/SparseAttn/IR/CacheOps.td"
 include "sparseattn/Dialect/SparseAttn/IR/GlueOps.td"
+include "sparseattn/Dialect/SparseAttn/IR/TileOps.td"
 
 #endif // SPARSEATTN_OPS_TD

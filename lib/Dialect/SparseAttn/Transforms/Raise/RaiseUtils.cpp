@@ -52,7 +52,7 @@ AttentionOp raise::build(Operation *op, const Spec &spec, Type type) {
   auto create = [&](auto... types) {
     return AttentionOp::create(b, loc, types..., spec.query, spec.key, spec.value, spec.sink, Value(), spec.offset,
                                Value(), Value(), spec.keys, scale, spec.scoreMod, NormalizerAttrInterface(),
-                               EpilogueAttrInterface(), TopKAttr(), UnitAttr(), layout, layer, IntegerAttr());
+                               EpilogueAttrInterface(), TopKAttr(), UnitAttr(), layout, layer, IntegerAttr(), ScheduleAttr());
   };
   attention = type ? create(TypeRange(type)) : create();
   std::string message;
