@@ -31,6 +31,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/Transforms/RequestCWrappers.h"
 #include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
@@ -53,16 +54,18 @@ static void addBufferization(OpPassManager &manager) {
   manager.addPass(createConvertBufferizationToMemRefPass());
 }
 
-void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options) {
+/// Operators on tensors that have no form in tiles, or none yet, to the LLVM
+/// dialect, with whatever upstream operations on tensors stand beside them.
+static void addCpuTail(OpPassManager &manager, bool parallel) {
   // Operators -> loops over buffers.
-  manager.addPass(createSparseAttnDecompose());
   manager.addPass(createConvertSparseAttnCacheToTensor());
   manager.addPass(createConvertSparseAttnToSCF());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
   addBufferization(manager);
 
-  // What is left of structured ops.
+  // What is left of structured ops and of grids.
+  manager.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
   manager.addPass(createConvertStridedCopyToLinalg());
   manager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   manager.addNestedPass<func::FuncOp>(LLVM::createLLVMRequestCWrappersPass());
@@ -75,7 +78,7 @@ void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptio
   expand.includeBf16 = true;
   manager.addPass(arith::createArithExpandOpsPass(expand));
 
-  if (options.parallel)
+  if (parallel)
     manager.addPass(createConvertSCFToOpenMPPass());
   else
     manager.addPass(createScopeScratch());
@@ -92,4 +95,19 @@ void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptio
   manager.addPass(createConvertControlFlowToLLVMPass());
   manager.addPass(createConvertFuncToLLVMPass());
   manager.addPass(createReconcileUnrealizedCastsPass());
+}
+
+void sparseattn::buildCpuPipeline(OpPassManager &manager, const CpuPipelineOptions &options) {
+  manager.addPass(createSparseAttnDecompose());
+  addCpuTail(manager, options.parallel);
+}
+
+void sparseattn::buildTilesToCpuPipeline(OpPassManager &manager, const TilesToCpuPipelineOptions &options) {
+  GraphToTilesPipelineOptions tiles;
+  tiles.queryTile = options.queryTile;
+  tiles.keyTile = options.keyTile;
+  buildGraphToTilesPipeline(manager, tiles);
+  manager.addPass(createConvertSparseAttnTilesToLinalg());
+  manager.addPass(createConvertElementwiseToLinalgPass());
+  addCpuTail(manager, options.parallel);
 }

@@ -18,4 +18,10 @@ void sparseattn::registerPipelines() {
   mlir::PassPipelineRegistration<HopperPipelineOptions>(
       "sparseattn-nvvm-to-ptx", "Lower kernels of single threads (L3) to PTX or machine code in a gpu.binary",
       buildNVVMToPTX);
+  mlir::PassPipelineRegistration<GraphToTilesPipelineOptions>(
+      "sparseattn-graph-to-tiles", "Lower attention on tensors (L0) to loops over tiles (L1)", buildGraphToTilesPipeline);
+  mlir::PassPipelineRegistration<TilesToCpuPipelineOptions>(
+      "sparseattn-tiles-to-cpu",
+      "Lower sparseattn functions on tensors (L0) through tiles (L1) to the LLVM dialect for the CPU",
+      buildTilesToCpuPipeline);
 }

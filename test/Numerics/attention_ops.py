@@ -17,9 +17,9 @@ from sparseattn.compiler import compile_cpu
 
 
 @lru_cache(maxsize=None)
-def compile_function(text, opt_level=0):
+def compile_function(text, opt_level=0, pipeline=None):
     """The function ``f`` of a module. Equal texts are compiled once."""
-    return compile_cpu(text, opt_level=opt_level)("f")
+    return compile_cpu(text, opt_level=opt_level, pipeline=pipeline)("f")
 
 
 def pattern_asm(keys) -> str:
@@ -31,6 +31,8 @@ def pattern_asm(keys) -> str:
             return "#sparseattn.causal"
         case ref.Window(w):
             return f"#sparseattn.window<{w}>"
+        case ref.PrefixLM(prefix):
+            return f"#sparseattn.prefix_lm<{prefix}>"
         case ref.CompleteBlocks(block, stride):
             return f"#sparseattn.complete_blocks<block = {block}, stride = {stride}>"
         case ref.HeadTable(patterns):
@@ -62,11 +64,16 @@ class Attention:
     # Of sparse_attention.
     format: str | None = None
     block: int = 16
+    query_block: int = 1
     selection_heads: int = 2
     origin: str = "absolute"
     bias: bool = False
     # Of LLVM, whose optimiser takes four times as long as all else: tests of the lowering do without.
     opt_level: int = 0
+    # None: `sparseattn-to-cpu`, straight from L0.
+    pipeline: str | None = None
+    # The value of attribute `schedule`.
+    schedule: str | None = None
 
     # ---- shapes
 
@@ -89,15 +96,16 @@ class Attention:
         tensors = {"query": (hq, nq, d), "key": (hkv, nk, d), "value": (hkv, nk, dv)}
         types = {name: type_asm(self.tensor_shape(batch, *shape), self.dtype) for name, shape in tensors.items()}
         blocks = "?" if nk == "?" else -(-nk // self.block)
+        rows = nq if nq == "?" else -(-nq // self.query_block)
         shared = self.selection_heads if self.static_heads else "?"
         if self.format == "index":
-            types["selection"] = type_asm(self.shape(shared, nq, "?", batch=batch), "i32")
+            types["selection"] = type_asm(self.shape(shared, rows, "?", batch=batch), "i32")
         elif self.format == "bitmask":
             words = "?" if nk == "?" else -(-blocks // 32)
-            types["selection"] = type_asm(self.shape(shared, nq, words, batch=batch), "i32")
+            types["selection"] = type_asm(self.shape(shared, rows, words, batch=batch), "i32")
         if self.bias:
             columns = "?" if self.format == "index" else blocks
-            types["bias"] = type_asm(self.shape(hkv, nq, columns, batch=batch), "f32")
+            types["bias"] = type_asm(self.shape(hkv, rows, columns, batch=batch), "f32")
         if "sink" in self.takes:
             types["sink"] = type_asm((hq,), "f32")
         if "valid_range" in self.takes:
@@ -129,7 +137,7 @@ class Attention:
         operands, results = self.operand_types(), self.result_types()
         words = [f"sparseattn.{'sparse_attention' if self.format else 'attention'} %query, %key, %value"]
         if self.format:
-            words += [f"selection(%selection) block {self.block} format({self.format}) origin({self.origin})"]
+            words += [f"selection(%selection) block {self.block} query_block {self.query_block} format({self.format}) origin({self.origin})"]
         words.append(f"keys({pattern_asm(self.keys)})")
         if self.scale is not None:
             words.append(f"scale {self.scale:e}")
@@ -145,6 +153,8 @@ class Attention:
         if self.selection:
             words.append(f"select {top_k_asm(self.selection)}")
         words.append(f"return_lse layout({self.layout})")
+        if self.schedule:
+            words.append(f"{{schedule = #sparseattn.schedule{self.schedule}}}")
         arguments = ", ".join(f"%{name}: {type}" for name, type in operands.items())
         taken, given = ", ".join(operands.values()), ", ".join(results.values())
         values = ", ".join(f"%{name}" for name in results)
@@ -152,7 +162,7 @@ class Attention:
                 f"    : ({taken}) -> ({given})\n  return {values} : {given}\n}}\n")
 
     def compile(self):
-        return compile_function(self.asm(), self.opt_level)
+        return compile_function(self.asm(), self.opt_level, self.pipeline)
 
     def run(self, inputs) -> dict:
         results = self.compile()(*(inputs[name] for name in self.operand_types()))
@@ -161,7 +171,8 @@ class Attention:
     def reference(self, inputs) -> dict:
         common = dict(keys=self.keys, scale=self.scale, score_mod=self.score_mod, layout=self.layout, return_lse=True)
         if self.format:
-            results = ref.sparse_attention(**inputs, **common, block=self.block, format=self.format, origin=self.origin)
+            results = ref.sparse_attention(**inputs, **common, block=self.block, query_block=self.query_block,
+                                           format=self.format, origin=self.origin)
         else:
             results = ref.attention(**inputs, **common, block_score=self.block_score, selection=self.selection)
         return dict(zip(self.result_types(), results))
@@ -200,7 +211,7 @@ class Attention:
             result["sink"] = normal(hq)
         if self.bias:
             columns = given["selection"].shape[-1] if self.format == "index" else -(-nk // self.block)
-            result["bias"] = normal(*self.shape(hkv, nq, columns, batch=batch))
+            result["bias"] = normal(*self.shape(hkv, -(-nq // self.query_block), columns, batch=batch))
         result.update({name: x if name == "q_offset" else np.asarray(x, np.float32 if name in ("sink", "bias") else
                                                                      np.int32) for name, x in given.items()})
         missing = self.operand_types().keys() - result.keys()

@@ -10,12 +10,13 @@ LENGTHS = [(33, 33), (1, 1), (1, 70), (2, 70), (9, 8), (33, 5), (7, 1), (70, 130
 
 @pytest.mark.parametrize("nq,nk", LENGTHS)
 @pytest.mark.parametrize("keys", [ref.Full(), ref.Causal(), ref.Window(1), ref.Window(7), ref.Window(64),
-                                  ref.Window(1000)], ids=str)
+                                  ref.Window(1000), ref.PrefixLM(40)], ids=str)
 def test_patterns_and_lengths(keys, nq, nk):
     """Queries stand at the end of the keys; with Nq > Nk the first rows see nothing."""
     op = Attention(keys=keys)
     got, _ = op.check(op.inputs(batch=2, nq=nq, nk=nk))
-    empty = nq if nk == 0 else 0 if keys == ref.Full() else max(0, nq - nk)
+    everywhere = isinstance(keys, (ref.Full, ref.PrefixLM))
+    empty = nq if nk == 0 else 0 if everywhere else max(0, nq - nk)
     assert (got["out"][:, :, :empty] == 0).all() and np.isneginf(got["lse"][:, :, :empty]).all()
     assert np.isfinite(got["lse"][:, :, empty:]).all()
 

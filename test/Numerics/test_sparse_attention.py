@@ -141,3 +141,13 @@ def test_layouts_and_types(layout, dtype):
 @pytest.mark.parametrize("dims", [(1, 1), (5, 33), (128, 64)], ids=str)
 def test_head_dimensions(dims):
     check(Attention(format="index", dims=dims, heads=(6, 2)))
+
+
+@pytest.mark.parametrize("format", ["index", "bitmask"])
+@pytest.mark.parametrize("query_block", [2, 8, 32])
+def test_queries_that_share_a_selection(format, query_block):
+    """The last group may have fewer queries; the bias is the group's, too."""
+    op = Attention(format=format, query_block=query_block, bias=True)
+    rows, rng = -(-19 // query_block), np.random.default_rng(5)
+    selection = select(op, rng, nq=rows, nk=61)
+    op.check(op.inputs(nq=19, nk=61, selection=selection))

@@ -67,6 +67,24 @@ def ConvertSparseAttnNVToNVVM : Pass<"convert-sparseattn-nv-to-nvvm"> {
   ];
 }
 
+def ConvertSparseAttnTilesToLinalg : Pass<"convert-sparseattn-tiles-to-linalg"> {
+  let summary = "operations on tiles to structured ops on tensors";
+  let description = [{
+    Reads level L1 after `sparseattn-tile-kv`. Afterwards no operation on tiles
+    is left: each is a `linalg.generic`, `load_tile` a slice inserted into zeros.
+    Loops, the grid and element-wise arithmetic stay as they are.
+
+    numerics: bit-exact; products are summed in f32 in the order of the
+    contracted index.
+
+    Left to others: `convert-elementwise-to-linalg`, bufferization, L0
+    operations.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
   let summary = "sparseattn operators on tensors to loops over buffers";
   let description = [{

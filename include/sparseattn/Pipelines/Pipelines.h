@@ -22,6 +22,35 @@ struct CpuPipelineOptions : mlir::PassPipelineOptions<CpuPipelineOptions> {
                         llvm::cl::init(true)};
 };
 
+/// Options of `sparseattn-graph-to-tiles`.
+struct GraphToTilesPipelineOptions : mlir::PassPipelineOptions<GraphToTilesPipelineOptions> {
+  Option<int64_t> queryTile{*this, "query-tile",
+                            llvm::cl::desc("Query rows of a tile where an attention has no schedule"),
+                            llvm::cl::init(64)};
+  Option<int64_t> keyTile{*this, "key-tile",
+                          llvm::cl::desc("Keys of a block where an attention has no schedule"), llvm::cl::init(64)};
+};
+
+/// Level L0 to L1: every attention becomes a grid of query tiles with loops over
+/// key blocks. An attention that cannot is an error; other operations stay.
+void buildGraphToTilesPipeline(mlir::OpPassManager &manager, const GraphToTilesPipelineOptions &options);
+
+/// Options of `sparseattn-tiles-to-cpu`.
+struct TilesToCpuPipelineOptions : mlir::PassPipelineOptions<TilesToCpuPipelineOptions> {
+  Option<int64_t> queryTile{*this, "query-tile",
+                            llvm::cl::desc("Query rows of a tile where an attention has no schedule"),
+                            llvm::cl::init(64)};
+  Option<int64_t> keyTile{*this, "key-tile",
+                          llvm::cl::desc("Keys of a block where an attention has no schedule"), llvm::cl::init(64)};
+  Option<bool> parallel{*this, "parallel",
+                        llvm::cl::desc("Run independent iterations on OpenMP threads"),
+                        llvm::cl::init(true)};
+};
+
+/// As `buildCpuPipeline`, with attention through level L1: what runs there is
+/// what other targets lower further.
+void buildTilesToCpuPipeline(mlir::OpPassManager &manager, const TilesToCpuPipelineOptions &options);
+
 /// Level L0 to the LLVM dialect: a module of functions on tensors becomes one
 /// of functions on memref descriptors, each with a C interface
 /// (`_mlir_ciface_<name>`) whose results are new buffers, owned by the caller.

@@ -9,6 +9,17 @@
 
 include "mlir/Pass/PassBase.td"
 
+def SparseAttnCheckTiles : Pass<"sparseattn-check-tiles"> {
+  let summary = "level check of L1: no attention is left as a whole";
+  let description = [{
+    *Reads* everything. *Holds afterwards:* no attention-like operation and no
+    `streaming_attention` is left; other operations of L0 may be.
+
+    *Errors:* each one that is, with the pass that should have removed it.
+    *Numerics:* bit-exact; nothing changes.
+  }];
+}
+
 def SparseAttnDecompose : Pass<"sparseattn-decompose"> {
   let summary = "rewrite every fused operation into its parts";
   let description = [{
@@ -276,6 +287,158 @@ def SparseAttnResolveKVSharing : Pass<"sparseattn-resolve-kv-sharing"> {
     ```
   }];
   let dependentDialects = ["::sparseattn::SparseAttnDialect"];
+}
+
+def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
+  let summary = "choose tiles, stages and registers of every attention";
+  let description = [{
+    *Reads* `attention` and `sparse_attention` of 16-bit elements.
+
+    *Holds afterwards:* each has a `schedule` that fits the chip. An operation
+    that had one keeps it, changed by the options. Otherwise the first row that
+    agrees is taken, from the file of option `table`, then from this table (H100,
+    H200):
+
+    | head dimensions | mask | consumers | query tile | key tile | registers |
+    |---|---|---|---|---|---|
+    | 64, 64 | blocks | 2 | 128 | 128 | 24/240 |
+    | 64, 64 | others | 3 | 192 | 128 | 32/160 |
+    | 96, 96 and 128, 128 | full | 2 | 128 | 176 | 24/240 |
+    | 96, 96 and 128, 128 | others | 2 | 128 | 128 | 24/240 |
+    | 192, 128 | any | 2 | 128 | 128 | 24/240 |
+    | 192, 192 | blocks | 2 | 128 | 64 | 24/240 |
+    | 192, 192 | others | 2 | 128 | 112 | 24/240 |
+    | 256, 256 | blocks | 2 | 128 | 64 | 24/240 |
+    | 256, 256 | others | 2 | 128 | 80 | 24/240 |
+
+    Masks: `full`; `causal`, when no query sees the future; `window`, when each
+    sees a bounded number of keys; `mixed`, when KV heads differ; `blocks`, lists
+    of blocks, whose size `key_tile` then divides. All have 2 stages. Tiles of
+    `causal`, `mixed` and `blocks` start heaviest first.
+
+    A row of a file is `HEAD_DIM VALUE_DIM MASK ATTRIBUTE`, with `*` for any:
+    ```
+    // comment
+    128 128 causal #sparseattn.schedule<query_tile = 128, key_tile = 96, order = heaviest_first>
+    ```
+
+    *Remarks:* (category `sparseattn-select-schedule`) the schedule and the
+    reason; what got none, and why.
+
+    *Errors:* a schedule that does not fit: a table of shared memory,
+    `(query_tile*d + stages*key_tile*(d + dv))*bytes + 256 <= 227 KB` with
+    dimensions rounded up to 64; registers of a consumer thread,
+    `key_tile/2 + dv/2 + key_tile/4 + 30`; registers of all warpgroups. A
+    `query_tile` other than 64 rows for each consumer. A file that cannot be read.
+
+    *Numerics:* bit-exact; attributes only.
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_90a\"", "The chip">,
+    Option<"table", "table", "std::string", "", "File with rows that come before the built-in ones">,
+    Option<"queryTile", "query-tile", "int64_t", "0", "Query rows of a tile; 0: as chosen">,
+    Option<"keyTile", "key-tile", "int64_t", "0", "Keys of a block; 0: as chosen">,
+    Option<"consumers", "consumers", "int64_t", "0", "Warpgroups that compute; 0: as chosen">,
+    Option<"stages", "stages", "int64_t", "0", "Blocks in flight; 0: as chosen">,
+    Option<"producerRegisters", "producer-registers", "int64_t", "0", "Registers of a producer thread; 0: as chosen">,
+    Option<"consumerRegisters", "consumer-registers", "int64_t", "0", "Registers of a consumer thread; 0: as chosen">
+  ];
+  let dependentDialects = ["::sparseattn::SparseAttnDialect"];
+}
+
+def SparseAttnSplitMaskedBlocks : Pass<"sparseattn-split-masked-blocks"> {
+  let summary = "no mask on blocks that every row sees";
+  let description = [{
+    *Reads* `tile_mask` with `full`, in a loop over key blocks of step 1 whose
+    blocks descend: the mask's column is `(a - i) * C` for iteration `i`.
+
+    *Holds afterwards:* the loop is up to three in the same order: blocks at the
+    end that some row does not see, blocks that every row sees, whose loop has no
+    mask, and, when the mask has a `begin`, blocks at the beginning. Each may
+    have no iteration. Where the column is something else (blocks from a list),
+    the mask stands in an `scf.if` instead, on partial blocks only. No `tile_mask`
+    has `full`.
+
+    *Numerics:* bit-exact; a mask is dropped where it keeps everything.
+
+    *Leaves to others:* canonicalization of loops that never run.
+
+    Example:
+    ```mlir
+    scf.for %i = %c0 to %n { ... tile_mask ... full(%from, %to) ... }
+    // becomes
+    scf.for %i = %c0 to %n1 { ... tile_mask ... }
+    scf.for %i = %n1 to %n2 { ... }
+    scf.for %i = %n2 to %n { ... tile_mask ... }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::sparseattn::SparseAttnDialect"];
+}
+
+def SparseAttnTileKV : Pass<"sparseattn-tile-kv"> {
+  let summary = "attention of a query tile to a loop over key blocks";
+  let description = [{
+    *Reads* `streaming_attention`.
+
+    *Holds afterwards:* none is left. Each is one `scf.for` over the blocks of
+    `schedule.key_tile` keys that some row sees, the last block first: causal
+    masks then touch the first blocks, and a loop without mask can follow. It
+    carries the state of the normaliser and the accumulated output. With
+    `(b0, e0)` and `(b1, e1)` the ranges of the first and of the last row that
+    exists, the blocks cover `[b0, e1)`, and every row sees `[b1, e0)`
+    (`KeyPatternAttrInterface` promises that bounds do not decrease). Scores are
+    masked by `tile_mask ... full`.
+
+    With a positive scale and no score change, the scale is folded into the
+    exponentials; otherwise it is multiplied into the scores. Weights are rounded
+    to the type of the values before they meet them.
+
+    *Numerics:* changes rounding: blocks of another size in another order than at
+    L0, base-2 exponentials, weights in the values' type.
+
+    *Leaves to others:* `sparseattn-split-masked-blocks`.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect", "::sparseattn::SparseAttnDialect"
+  ];
+}
+
+def SparseAttnTileToGrid : Pass<"sparseattn-tile-to-grid"> {
+  let summary = "attention on tensors to a grid of query tiles";
+  let description = [{
+    *Reads* `attention`, and `sparse_attention` whose selections are lists of
+    blocks for whole query tiles.
+
+    *Holds afterwards:* each is `scf.forall (%b, %h, %t) in (B, Hq, tiles)` with
+    `schedule.query_tile` rows a tile, which loads the query tile, attends to one
+    KV head (`streaming_attention`) and inserts the rows that exist into the
+    results. The loop carries the schedule as `sparseattn.schedule`. Packed
+    documents (layout `thd`) have tiles of their own: `T / rows + documents`
+    tiles are enough, and those left over store nothing.
+
+    *When it cannot:* a missed remark (category `sparseattn-tile-to-grid`) with
+    reason and suggestion; the operation stays.
+
+    | | because |
+    |---|---|
+    | `attention` with `emit` or `select` | block scores need a second pass over the keys |
+    | `sparse_attention` with a bit mask, a bias, or origin `range_begin` | only lists of blocks drive the loop |
+    | `query_block` not a multiple of `query_tile` | rows of a tile would have several lists |
+    | `block` not a multiple of `key_tile` | a tile of keys would lie in several blocks |
+
+    *Numerics:* bit-exact; see `sparseattn-tile-kv`.
+
+    *Leaves to others:* `sparseattn-tile-kv`.
+  }];
+  let options = [
+    Option<"queryTile", "query-tile", "int64_t", "64", "Query rows of a tile where the operation has no schedule">,
+    Option<"keyTile", "key-tile", "int64_t", "64", "Keys of a block where the operation has no schedule">
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
+    "::sparseattn::SparseAttnDialect"
+  ];
 }
 
 #endif // SPARSEATTN_TRANSFORMS_PASSES_TD

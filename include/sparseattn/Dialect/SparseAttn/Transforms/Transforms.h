@@ -47,6 +47,20 @@ inline constexpr llvm::StringLiteral kIndexSourceAttrName = "sparseattn.index_so
 /// of its entries on attention operations.
 inline constexpr llvm::StringLiteral kKVPlanAttrName = "sparseattn.kv_plan";
 
+/// Attribute of a grid of tiles (`scf.forall`): its `#sparseattn.schedule`.
+inline constexpr llvm::StringLiteral kScheduleAttrName = "sparseattn.schedule";
+
+/// Turns `op` (`attention` or `sparse_attention`) into a grid of query tiles;
+/// see `sparseattn-tile-to-grid`. `fallback` is its schedule when it has none.
+/// Fails with a missed remark and changes nothing when it has no such form.
+llvm::LogicalResult tileToGrid(mlir::Operation *op, ScheduleAttr fallback);
+
+/// Turns `op` into a loop over key blocks; see `sparseattn-tile-kv`.
+void tileKV(StreamingAttentionOp op);
+
+/// Takes `full` of `mask` into account; see `sparseattn-split-masked-blocks`.
+void splitMaskedBlocks(TileMaskOp mask);
+
 /// Makes the K/V and index edges between the layers below `root` explicit; see
 /// `sparseattn-resolve-kv-sharing`. On failure errors were emitted and the
 /// function at fault is unchanged.

@@ -172,7 +172,7 @@ bool fuse::fuseHeads(RewriterBase &rewriter, Operation *op) {
       rewriter, op->getLoc(), op->getResult(0).getType(), query, key, value, sink, first.getValidRange(),
       first.getQOffset(), first.getCuSeqlensQ(), first.getCuSeqlensK(), cast<KeyPatternAttrInterface>(keys),
       first.getScaleAttr(), first.getScoreModAttr(), first.getNormalizerAttr(), EpilogueAttrInterface(), TopKAttr(),
-      UnitAttr(), first.getLayoutAttr(), first.getLayerAttr(), first.getKvSourceAttr());
+      UnitAttr(), first.getLayoutAttr(), first.getLayerAttr(), first.getKvSourceAttr(), ScheduleAttr());
   for (NamedAttribute attr : first->getDiscardableAttrs())
     if (attr.getName() != kKVPlanAttrName)
       fused->setDiscardableAttr(attr.getName(), attr.getValue());

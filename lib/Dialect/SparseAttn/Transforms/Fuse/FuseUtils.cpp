@@ -4,28 +4,19 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../RemarkUtils.h"
 #include "FuseGroups.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
-#include "mlir/IR/Remarks.h"
-#include "mlir/IR/SymbolTable.h"
 #include <cmath>
 
 using namespace mlir;
 using namespace sparseattn;
 
 bool fuse::miss(Operation *op, StringRef group, const Twine &reason, const Twine &suggestion) {
-  StringRef function;
-  for (Operation *parent = op->getParentOp(); parent && function.empty(); parent = parent->getParentOp())
-    if (auto name = parent->getAttrOfType<StringAttr>(SymbolTable::getSymbolAttrName()))
-      function = name.getValue();
-  auto remark = remark::missed(
-      op->getLoc(), remark::RemarkOpts::name(group).category("sparseattn-fuse").function(function));
-  if (remark)
-    remark << remark::detail::Remark::Arg("Reason", reason.str())
-           << remark::detail::Remark::Arg("Suggestion", suggestion.str());
+  emitMissed(op, "sparseattn-fuse", group, reason, suggestion);
   return false;
 }
 

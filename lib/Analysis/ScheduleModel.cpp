@@ -1,0 +1,208 @@
+//===- ScheduleModel.cpp - what a schedule costs, and which one to take ----===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparseattn/Analysis/ScheduleModel.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sparseattn;
+
+namespace {
+/// Shared memory that a block of threads may have on compute capability 9.0.
+constexpr int64_t kSharedBytes = 227 * 1024;
+/// Barriers of all channels.
+constexpr int64_t kBarrierBytes = 256;
+/// Registers of a multiprocessor, and most of a thread.
+constexpr int64_t kRegisterFile = 64 * 1024;
+constexpr int64_t kThreadRegisters = 255;
+/// Threads of a warpgroup, and rows of its wgmma.
+constexpr int64_t kWarpgroup = 128;
+constexpr int64_t kWarpgroupRows = 64;
+/// Elements of 16 bits in a row of the 128-byte swizzle: feature blocks of a tile.
+constexpr int64_t kSwizzleElements = 64;
+/// Addresses, loop state, row maxima and sums.
+constexpr int64_t kOtherRegisters = 30;
+/// Widest n of wgmma, and its k for 16-bit elements.
+constexpr int64_t kMaxColumns = 256;
+constexpr int64_t kDotDepth = 16;
+} // namespace
+
+static constexpr std::pair<MaskKind, StringLiteral> kMaskNames[] = {{MaskKind::Full, "full"},
+                                                                    {MaskKind::Causal, "causal"},
+                                                                    {MaskKind::Window, "window"},
+                                                                    {MaskKind::Mixed, "mixed"},
+                                                                    {MaskKind::Blocks, "blocks"}};
+
+StringRef sparseattn::stringifyMaskKind(MaskKind kind) {
+  for (const auto &[value, name] : kMaskNames)
+    if (value == kind)
+      return name;
+  return "full";
+}
+
+std::optional<MaskKind> sparseattn::parseMaskKind(StringRef text) {
+  for (const auto &[value, name] : kMaskNames)
+    if (name == text)
+      return value;
+  return std::nullopt;
+}
+
+MaskKind sparseattn::classifyPattern(KeyPatternAttrInterface keys, int64_t kvHeads) {
+  auto classifyHead = [&](int64_t head) {
+    if (keys.getMaxVisibleKeys(head))
+      return MaskKind::Window;
+    return keys.isCausal(head) ? MaskKind::Causal : MaskKind::Full;
+  };
+  MaskKind kind = classifyHead(0);
+  for (int64_t head = 1; head < kvHeads; ++head)
+    if (classifyHead(head) != kind)
+      return MaskKind::Mixed;
+  return kind;
+}
+
+//===----------------------------------------------------------------------===//
+// Resources
+//===----------------------------------------------------------------------===//
+
+SmallVector<ResourceUse> sparseattn::getResourceUses(ScheduleAttr schedule, const ScheduleProblem &problem) {
+  int64_t rows = schedule.getQueryTile(), keys = schedule.getKeyTile(), stages = schedule.getStages();
+  int64_t consumers = schedule.getConsumers();
+  // Tiles are whole feature blocks.
+  int64_t headDim = llvm::alignTo(problem.headDim, kSwizzleElements);
+  int64_t valueDim = llvm::alignTo(problem.valueDim, kSwizzleElements);
+  int64_t bytes = (rows * headDim + stages * keys * (headDim + valueDim)) * problem.elementBytes + kBarrierBytes;
+  std::string bytesFormula = (Twine("(") + Twine(rows) + "*" + Twine(headDim) + " + " + Twine(stages) + "*" + Twine(keys) +
+                              "*(" + Twine(headDim) + "+" + Twine(valueDim) + "))*" + Twine(problem.elementBytes) + " + " +
+                              Twine(kBarrierBytes))
+                                 .str();
+
+  // Scores, the accumulated output, the weights as 16-bit pairs.
+  int64_t registers = keys / 2 + problem.valueDim / 2 + keys / 4 + kOtherRegisters;
+  std::string registersFormula = (Twine(keys) + "/2 + " + Twine(problem.valueDim) + "/2 + " + Twine(keys) + "/4 + " +
+                                  Twine(kOtherRegisters))
+                                     .str();
+
+  // Every thread starts with the same number; setmaxnreg moves them between warpgroups.
+  int64_t warpgroups = consumers + 1;
+  int64_t share = std::min(kRegisterFile / (warpgroups * kWarpgroup), kThreadRegisters), perThread = share / 8 * 8;
+  int64_t wanted = schedule.getProducerRegisters() + consumers * schedule.getConsumerRegisters();
+  return {{"shared memory (bytes)", bytes, kSharedBytes, bytesFormula},
+          {"registers of a consumer thread", registers, schedule.getConsumerRegisters(), registersFormula},
+          {"registers of all warpgroups", wanted * kWarpgroup, perThread * warpgroups * kWarpgroup,
+           (Twine("(") + Twine(schedule.getProducerRegisters()) + " + " + Twine(consumers) + "*" +
+            Twine(schedule.getConsumerRegisters()) + ")*" + Twine(kWarpgroup))
+               .str()}};
+}
+
+std::optional<std::string> sparseattn::findShapeMismatch(ScheduleAttr schedule, const ScheduleProblem &problem) {
+  int64_t rows = kWarpgroupRows * schedule.getConsumers();
+  if (schedule.getQueryTile() != rows)
+    return ("query_tile is " + Twine(schedule.getQueryTile()) + "; " + Twine(schedule.getConsumers()) +
+            " consumers compute " + Twine(rows) + " rows")
+        .str();
+  if (schedule.getKeyTile() % kDotDepth != 0 || schedule.getKeyTile() > kMaxColumns)
+    return ("key_tile is " + Twine(schedule.getKeyTile()) + "; wgmma takes multiples of " + Twine(kDotDepth) + " up to " +
+            Twine(kMaxColumns))
+        .str();
+  if (problem.block && problem.block % schedule.getKeyTile() != 0)
+    return ("key_tile is " + Twine(schedule.getKeyTile()) + ", which does not divide the block of " +
+            Twine(problem.block) + " keys")
+        .str();
+  if (problem.queryBlock && problem.queryBlock % schedule.getQueryTile() != 0)
+    return ("query_tile is " + Twine(schedule.getQueryTile()) + ", which does not divide the " +
+            Twine(problem.queryBlock) + " queries that share a list")
+        .str();
+  return std::nullopt;
+}
+
+//===----------------------------------------------------------------------===//
+// The table
+//===----------------------------------------------------------------------===//
+
+bool ScheduleRow::agrees(const ScheduleProblem &problem) const {
+  return (headDim < 0 || headDim == problem.headDim) && (valueDim < 0 || valueDim == problem.valueDim) &&
+         (!mask || *mask == problem.mask);
+}
+
+SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
+  // Measured (H100, bf16): 64, 128 and 256, full and causal. The others are the largest key tile, or for
+  // causal kinds the largest up to 128, that fits. With blocks, a tile must divide 128 and, at 256, memory.
+  struct Entry {
+    int64_t headDim, valueDim;
+    std::optional<MaskKind> mask;
+    int64_t consumers, keyTile;
+  };
+  static const Entry entries[] = {
+      // Half the accumulator leaves registers for a third consumer.
+      {64, 64, std::nullopt, 3, 128},
+      {96, 96, MaskKind::Full, 2, 176},
+      {96, 96, std::nullopt, 2, 128},
+      {128, 128, MaskKind::Full, 2, 176},
+      {128, 128, std::nullopt, 2, 128},
+      {192, 128, std::nullopt, 2, 128},
+      {192, 192, MaskKind::Blocks, 2, 64},
+      {192, 192, std::nullopt, 2, 112},
+      {256, 256, MaskKind::Blocks, 2, 64},
+      {256, 256, std::nullopt, 2, 80},
+  };
+  SmallVector<ScheduleRow> rows;
+  auto add = [&](const Entry &entry, std::optional<MaskKind> mask, int64_t consumers, TileOrder order) {
+    bool three = consumers == 3;
+    rows.push_back({entry.headDim, entry.valueDim, mask,
+                    ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 24,
+                                      three ? 160 : 240, order)});
+  };
+  for (const Entry &entry : entries)
+    for (auto [kind, name] : kMaskNames) {
+      if (entry.mask && *entry.mask != kind)
+        continue;
+      // Tiles of a window, or of everything, have the same work; lists of 128 queries fit two consumers.
+      bool isEven = kind == MaskKind::Full || kind == MaskKind::Window;
+      int64_t consumers = kind == MaskKind::Blocks ? 2 : entry.consumers;
+      add(entry, kind, consumers, isEven ? TileOrder::Natural : TileOrder::HeaviestFirst);
+    }
+  return rows;
+}
+
+FailureOr<SmallVector<ScheduleRow>>
+sparseattn::parseScheduleTable(StringRef text, MLIRContext *context,
+                               function_ref<InFlightDiagnostic(unsigned)> emitError) {
+  SmallVector<ScheduleRow> rows;
+  SmallVector<StringRef> lines;
+  text.split(lines, '\n');
+  for (auto [index, whole] : llvm::enumerate(lines)) {
+    unsigned number = index + 1;
+    StringRef line = whole.trim();
+    if (line.empty() || line.starts_with("//"))
+      continue;
+    StringRef words[3];
+    for (StringRef &word : words) {
+      size_t end = line.find_first_of(" \t");
+      word = line.take_front(end);
+      line = line.drop_front(word.size()).ltrim();
+    }
+    ScheduleRow row{-1, -1, std::nullopt, {}};
+    for (auto [word, size] : {std::pair(words[0], &row.headDim), std::pair(words[1], &row.valueDim)})
+      if (word != "*" && (word.getAsInteger(10, *size) || *size < 1)) {
+        emitError(number) << "expected a head dimension or *, found '" << word << "'";
+        return failure();
+      }
+    if (words[2] != "*" && !(row.mask = parseMaskKind(words[2]))) {
+      emitError(number) << "expected a mask kind (full, causal, window, mixed, blocks) or *, found '" << words[2] << "'";
+      return failure();
+    }
+    row.schedule = dyn_cast_or_null<ScheduleAttr>(line.empty() ? Attribute() : parseAttribute(line, context));
+    if (!row.schedule) {
+      emitError(number) << "expected #sparseattn.schedule<...>, found '" << line << "'";
+      return failure();
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}

@@ -1,0 +1,219 @@
+//===- TileKV.cpp - sparseattn-tile-kv -------------------------------------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "IndexMath.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
+#include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace sparseattn {
+#define GEN_PASS_DEF_SPARSEATTNTILEKV
+#include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h.inc"
+} // namespace sparseattn
+
+using namespace mlir;
+using namespace sparseattn;
+
+namespace {
+
+/// Which keys the rows of a tile see.
+struct TileKeys {
+  /// Of each row, [R]; `begin` is null when there is no lower bound.
+  Value begin, end;
+  /// Keys that some row sees, and keys that every row sees; within [0, length].
+  KeyRange hull, full;
+};
+
+/// The blocks that a loop visits: iteration `i` of `count` reads the keys from
+/// `column(i)` on.
+struct BlockOrder {
+  Value count;
+  std::function<Value(OpBuilder &, Value)> column;
+};
+
+class TileExpander {
+public:
+  TileExpander(StreamingAttentionOp op)
+      : op(op), b(op), loc(op.getLoc()), k(b, loc), keyTile(op.getSchedule().getKeyTile()),
+        queryType(cast<RankedTensorType>(op.getQuery().getType())),
+        outType(cast<RankedTensorType>(op.getOut().getType())),
+        rowType(cast<RankedTensorType>(op.getLse().getType())) {}
+
+  void expand();
+
+private:
+  RankedTensorType tileType(int64_t columns, Type element) const {
+    return RankedTensorType::get({queryType.getDimSize(0), columns}, element);
+  }
+  Value splat(RankedTensorType type, double value) {
+    return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(type, Attribute(b.getF32FloatAttr(value))));
+  }
+  KeyRange extremes(KeyRange rows, function_ref<Value(Value, Value)> ofBegin, function_ref<Value(Value, Value)> ofEnd);
+  TileKeys findKeys(Value length);
+  BlockOrder orderBlocks(const TileKeys &keys, Value length);
+  Value loadBlock(Value source, Value column);
+  Value scoreBlock(Value column, const TileKeys &keys);
+
+  StreamingAttentionOp op;
+  OpBuilder b;
+  Location loc;
+  IndexMath k;
+  int64_t keyTile;
+  RankedTensorType queryType, outType, rowType;
+  /// Multiplies scores to make them exponents of 2.
+  double multiplier = llvm::numbers::log2e;
+  bool foldsScale = false;
+};
+
+} // namespace
+
+static bool isZero(Value value) { return matchPattern(value, m_Zero()); }
+
+/// One bound of each kind from the run-time ranges of the rows that exist.
+KeyRange TileExpander::extremes(KeyRange rows, function_ref<Value(Value, Value)> ofBegin,
+                                function_ref<Value(Value, Value)> ofEnd) {
+  Value zero = k.constant(0), one = k.constant(1);
+  auto at = [&](Value tensor, Value row) -> Value { return tensor::ExtractOp::create(b, loc, tensor, row); };
+  auto loop = scf::ForOp::create(b, loc, one, op.getCount(), one, ValueRange{at(rows.begin, zero), at(rows.end, zero)});
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value row = loop.getInductionVar();
+  scf::YieldOp::create(b, loc, ValueRange{ofBegin(loop.getRegionIterArg(0), at(rows.begin, row)),
+                                          ofEnd(loop.getRegionIterArg(1), at(rows.end, row))});
+  return {loop.getResult(0), loop.getResult(1)};
+}
+
+TileKeys TileExpander::findKeys(Value length) {
+  auto indexRows = cast<RankedTensorType>(getIndexRowsType(queryType));
+  KeyPatternAttrInterface pattern = op.getKeys();
+  Value kvHead = op.getKvHead(), zero = k.constant(0);
+  auto rangeAt = [&](Value position) { return pattern.buildKeyRange(b, loc, position, length, kvHead); };
+  KeyRange first = rangeAt(op.getPosition());
+  KeyRange last = rangeAt(k.add(op.getPosition(), k.sub(op.getCount(), 1)));
+  KeyRange rows = rangeAt(k.add(k.splat(op.getPosition(), indexRows), TileRowsOp::create(b, loc, indexRows)));
+  TileKeys keys;
+  keys.hull = {first.begin, last.end};
+  keys.full = {last.begin, first.end};
+
+  if (op.getRangeBegin()) {
+    // They come in no order, so that the rows have to be looked at.
+    KeyRange given = {op.getRangeBegin(), op.getRangeEnd()};
+    auto least = [&](Value x, Value y) { return k.min(x, y); };
+    auto most = [&](Value x, Value y) { return k.max(x, y); };
+    KeyRange some = extremes(given, least, most), every = extremes(given, most, least);
+    keys.hull = {k.max(keys.hull.begin, some.begin), k.min(keys.hull.end, some.end)};
+    keys.full = {k.max(keys.full.begin, every.begin), k.min(keys.full.end, every.end)};
+    rows = {k.max(rows.begin, given.begin), k.min(rows.end, given.end)};
+  }
+  for (KeyRange *range : {&keys.hull, &keys.full}) {
+    range->begin = isZero(range->begin) ? zero : k.clamp(range->begin, zero, length);
+    range->end = range->end == length ? length : k.clamp(range->end, zero, length);
+  }
+  keys.begin = isZero(rows.begin) ? Value() : rows.begin;
+  keys.end = k.min(rows.end, k.splat(length, indexRows));
+  return keys;
+}
+
+/// From the last block to the first: the blocks that a causal pattern cuts then
+/// come first, and a loop without mask can follow.
+BlockOrder TileExpander::orderBlocks(const TileKeys &keys, Value length) {
+  if (!op.getBlocks()) {
+    Value begin = k.floorDiv(keys.hull.begin, keyTile), end = k.ceilDiv(keys.hull.end, keyTile);
+    Value last = k.sub(end, 1);
+    return {k.max(k.sub(end, begin), k.constant(0)), [=, this](OpBuilder &b, Value i) {
+              IndexMath k(b, loc);
+              return k.mul(k.sub(last, i), keyTile);
+            }};
+  }
+  int64_t parts = *op.getBlock() / keyTile;
+  Value count = k.mul(k.dim(op.getBlocks(), 0), parts), last = k.sub(count, 1);
+  Value numBlocks = k.ceilDiv(length, *op.getBlock());
+  return {count, [=, this](OpBuilder &b, Value i) {
+            IndexMath k(b, loc);
+            Value part = k.sub(last, i);
+            Value entry = k.extract(op.getBlocks(), k.floorDiv(part, parts));
+            // What names no block becomes the block past the last one, of which nothing is seen.
+            Value exists = k.both(k.compare(arith::CmpIPredicate::sge, entry, k.constant(0)),
+                                  k.compare(arith::CmpIPredicate::slt, entry, numBlocks));
+            Value begin = k.mul(k.select(exists, entry, numBlocks), *op.getBlock());
+            return parts == 1 ? begin : k.add(begin, k.mul(k.rem(part, parts), keyTile));
+          }};
+}
+
+Value TileExpander::loadBlock(Value source, Value column) {
+  auto type = cast<RankedTensorType>(source.getType());
+  int64_t features = getHeadShape(type, op.getLayout()).dim;
+  Value position = op.getOrigin() ? k.add(op.getOrigin(), column) : column;
+  return LoadTileOp::create(b, loc, RankedTensorType::get({keyTile, features}, type.getElementType()), source,
+                            op.getBatch(), op.getKvHead(), position, op.getLayoutAttr());
+}
+
+/// Masked scores, in the units of the normaliser's multiplier.
+Value TileExpander::scoreBlock(Value column, const TileKeys &keys) {
+  RankedTensorType type = tileType(keyTile, b.getF32Type());
+  Value score = TileDotOp::create(b, loc, type, op.getQuery(), loadBlock(op.getKey(), column), Value(),
+                                  /*transpose_b=*/true);
+  if (!foldsScale)
+    score = arith::MulFOp::create(b, loc, score, splat(type, op.getScale().convertToDouble()));
+  if (ScoreModAttrInterface change = op.getScoreModAttr())
+    score = change.buildScore(b, loc, score);
+  return TileMaskOp::create(b, loc, type, score, keys.begin, keys.end, column, keys.full.begin, keys.full.end);
+}
+
+void TileExpander::expand() {
+  double scale = op.getScale().convertToDouble();
+  // Masked scores are -inf; only a positive factor keeps them so.
+  foldsScale = scale > 0 && !op.getScoreModAttr();
+  if (foldsScale)
+    multiplier *= scale;
+  Value length = op.getLength() ? op.getLength() : k.dim(op.getKey(), getLayoutDims(op.getLayout()).seq);
+  TileKeys keys = findKeys(length);
+  BlockOrder order = orderBlocks(keys, length);
+  NormalizerAttrInterface normalizer = op.getNormalizerOrDefault();
+  NormalizerState state = normalizer.buildTileInit(b, loc, rowType);
+
+  auto loop = scf::ForOp::create(b, loc, k.constant(0), order.count, k.constant(1),
+                                 ValueRange{state.max, state.sum, splat(outType, 0.0)});
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    state = {loop.getRegionIterArg(0), loop.getRegionIterArg(1)};
+    Value column = order.column(b, loop.getInductionVar());
+    TileStep step = normalizer.buildTileStep(b, loc, state, scoreBlock(column, keys), multiplier);
+    Value out = arith::MulFOp::create(b, loc, loop.getRegionIterArg(2),
+                                      TileBroadcastOp::create(b, loc, outType, step.factor));
+    Value weights = step.weights;
+    if (!queryType.getElementType().isF32())
+      weights = arith::TruncFOp::create(b, loc, tileType(keyTile, queryType.getElementType()), weights);
+    out = TileDotOp::create(b, loc, outType, weights, loadBlock(op.getValue(), column), out,
+                            /*transpose_b=*/false);
+    scf::YieldOp::create(b, loc, ValueRange{state.max, state.sum, out});
+  }
+  state = {loop.getResult(0), loop.getResult(1)};
+  NormalizerResult result = normalizer.buildTileFinish(b, loc, state, op.getSink(), multiplier);
+  Value out = arith::MulFOp::create(b, loc, loop.getResult(2),
+                                    TileBroadcastOp::create(b, loc, outType, result.factor));
+  op->replaceAllUsesWith(ValueRange{out, result.lse});
+  op.erase();
+}
+
+void sparseattn::tileKV(StreamingAttentionOp op) { TileExpander(op).expand(); }
+
+namespace {
+struct TileKV : sparseattn::impl::SparseAttnTileKVBase<TileKV> {
+  void runOnOperation() override {
+    SmallVector<StreamingAttentionOp> ops;
+    getOperation()->walk([&](StreamingAttentionOp op) { ops.push_back(op); });
+    for (StreamingAttentionOp op : ops)
+      tileKV(op);
+  }
+};
+} // namespace

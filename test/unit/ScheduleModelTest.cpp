@@ -1,0 +1,120 @@
+//===- ScheduleModelTest.cpp - budgets and the table of schedules ----------===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/IR/MLIRContext.h"
+#include "sparseattn/Analysis/ScheduleModel.h"
+#include "gtest/gtest.h"
+
+using namespace mlir;
+using namespace sparseattn;
+
+namespace {
+
+class ScheduleModelTest : public testing::Test {
+protected:
+  ScheduleModelTest() { context.loadDialect<SparseAttnDialect>(); }
+
+  ScheduleAttr make(int64_t consumers, int64_t keyTile, int64_t consumerRegisters) {
+    return ScheduleAttr::get(&context, 64 * consumers, keyTile, consumers, 2, consumers == 3 ? 32 : 24,
+                             consumerRegisters, TileOrder::Natural);
+  }
+  static ScheduleProblem square(int64_t dim, MaskKind mask = MaskKind::Full) { return {dim, dim, 2, mask}; }
+
+  bool fits(ScheduleAttr schedule, const ScheduleProblem &problem) {
+    return llvm::all_of(getResourceUses(schedule, problem), [](const ResourceUse &use) { return use.fits(); });
+  }
+  KeyPatternAttrInterface pattern(StringRef text) {
+    return cast<KeyPatternAttrInterface>(parseAttribute(text, &context));
+  }
+
+  MLIRContext context;
+};
+
+// What ptxas 13.0 said of these kernels: bytes of shared memory, and whether it spilled.
+TEST_F(ScheduleModelTest, AgreesWithWhatWasAssembled) {
+  struct Measured {
+    int64_t dim, consumers, registers, keyTile, bytes;
+    bool clean;
+  };
+  for (const Measured &m : {Measured{128, 2, 240, 128, 164096, true}, {128, 2, 240, 176, 213248, true},
+                            {128, 2, 240, 192, 229632, true}, {128, 2, 240, 208, 246016, false},
+                            {128, 2, 216, 192, 229632, false}, {128, 3, 160, 80, 131328, true},
+                            {128, 3, 160, 96, 147712, false}, {128, 3, 160, 128, 180480, false},
+                            {64, 2, 240, 128, 82176, true}, {64, 2, 240, 176, 106752, true},
+                            {64, 3, 160, 96, 73984, true}, {64, 3, 160, 128, 90368, true},
+                            {64, 3, 160, 160, 106752, false}, {256, 2, 240, 64, 196864, true},
+                            {256, 2, 240, 80, 229632, true}}) {
+    ScheduleAttr schedule = make(m.consumers, m.keyTile, m.registers);
+    EXPECT_EQ(getResourceUses(schedule, square(m.dim))[0].needed, m.bytes) << m.dim << " " << m.keyTile;
+    EXPECT_EQ(fits(schedule, square(m.dim)), m.clean) << m.dim << " " << m.consumers << " " << m.keyTile;
+  }
+}
+
+TEST_F(ScheduleModelTest, RegistersAreThoseThatTheThreadsStartWith) {
+  // 384 threads start with 168 registers each, 512 with 128: both pairs use them all.
+  EXPECT_EQ(getResourceUses(make(2, 128, 240), square(128))[2].available, 168 * 384);
+  EXPECT_EQ(getResourceUses(make(3, 80, 160), square(128))[2].available, 128 * 512);
+  EXPECT_FALSE(fits(make(3, 80, 168), square(128)));
+}
+
+TEST_F(ScheduleModelTest, EveryRowOfTheTableFits) {
+  SmallVector<ScheduleRow> rows = getHopperSchedules(&context);
+  EXPECT_GE(rows.size(), 30u);
+  for (const ScheduleRow &row : rows) {
+    ScheduleProblem problem{row.headDim, row.valueDim, 2, *row.mask};
+    if (row.mask == MaskKind::Blocks) {
+      problem.block = 128;
+      problem.queryBlock = 128;
+    }
+    EXPECT_EQ(findShapeMismatch(row.schedule, problem), std::nullopt) << row.headDim;
+    EXPECT_TRUE(fits(row.schedule, problem)) << row.headDim << " " << stringifyMaskKind(*row.mask).str();
+  }
+}
+
+TEST_F(ScheduleModelTest, TableCoversEveryHeadDimensionAndMask) {
+  SmallVector<ScheduleRow> rows = getHopperSchedules(&context);
+  for (auto [dim, valueDim] : {std::pair(64, 64), {96, 96}, {128, 128}, {192, 128}, {192, 192}, {256, 256}})
+    for (MaskKind mask : {MaskKind::Full, MaskKind::Causal, MaskKind::Window, MaskKind::Mixed, MaskKind::Blocks}) {
+      ScheduleProblem problem{dim, valueDim, 2, mask};
+      EXPECT_TRUE(llvm::any_of(rows, [&](const ScheduleRow &row) { return row.agrees(problem); }))
+          << dim << " " << stringifyMaskKind(mask).str();
+    }
+}
+
+TEST_F(ScheduleModelTest, PatternsHaveKinds) {
+  EXPECT_EQ(classifyPattern(pattern("#sparseattn.full"), 4), MaskKind::Full);
+  EXPECT_EQ(classifyPattern(pattern("#sparseattn.causal"), 4), MaskKind::Causal);
+  EXPECT_EQ(classifyPattern(pattern("#sparseattn.window<8>"), ShapedType::kDynamic), MaskKind::Window);
+  EXPECT_EQ(classifyPattern(pattern("#sparseattn.prefix_lm<8>"), 4), MaskKind::Full);
+  EXPECT_EQ(classifyPattern(pattern("#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<8>]>"), 2),
+            MaskKind::Mixed);
+}
+
+TEST_F(ScheduleModelTest, TablesHaveLineNumbersInTheirErrors) {
+  unsigned line = 0;
+  auto parse = [&](StringRef text) {
+    ScopedDiagnosticHandler quiet(&context, [](Diagnostic &) { return success(); });
+    return parseScheduleTable(text, &context, [&](unsigned number) {
+      line = number;
+      return mlir::emitError(UnknownLoc::get(&context));
+    });
+  };
+  auto rows = parse("// comment\n\n 128 * causal #sparseattn.schedule<query_tile = 64, key_tile = 16>\n");
+  ASSERT_TRUE(succeeded(rows));
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(rows->front().headDim, 128);
+  EXPECT_EQ(rows->front().valueDim, -1);
+  EXPECT_EQ(rows->front().mask, MaskKind::Causal);
+  EXPECT_TRUE(failed(parse("\n0 128 * #sparseattn.schedule<query_tile = 64, key_tile = 16>")));
+  EXPECT_EQ(line, 2u);
+  EXPECT_TRUE(failed(parse("128 128 *")));
+  EXPECT_EQ(line, 1u);
+  EXPECT_TRUE(failed(parse("128 128 * #sparseattn.causal")));
+  EXPECT_TRUE(failed(parse("128 128 * #sparseattn.schedule<query_tile = 0, key_tile = 16>")));
+}
+
+} // namespace
