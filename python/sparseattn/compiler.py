@@ -265,7 +265,8 @@ def compile_cpu(
 ) -> Module:
     """Compiles every public function of a module for this process.
 
-    pipeline: lowers the module to the LLVM dialect, default `sparseattn-to-cpu`.
+    pipeline: lowers the module to the LLVM dialect, default `sparseattn-to-cpu`;
+    `sparseattn-tiles-to-cpu` takes attention through level L1, which other targets share.
     cpu, features: of LLVM, as "x86-64-v3" and "+avx2,-fma"; default this machine.
     opt_level: 0 to 3. openmp: path of libomp.so.5. Others as for `run_pipeline`;
     the dump folder also receives LLVM IR.

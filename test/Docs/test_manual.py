@@ -75,5 +75,6 @@ def test_the_tool_registers_what_the_manual_describes():
     listed = {name for name in options if "sparseattn" in name}
     # Pipelines are described where they are registered.
     pipelines = set(re.findall(r'"(sparseattn-[\w-]+)"', (SOURCE / "lib/Pipelines/Pipelines.cpp").read_text()))
+    assert pipelines <= listed
     for name in listed - pipelines:
         check_entry(rf"`-{re.escape(name)}`")

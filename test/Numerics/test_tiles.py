@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from attention_ops import Attention, random_selection
+from attention_ops import Attention, compile_function, random_selection
 from compare import assert_matches
 from sparseattn import reference as ref
 from sparseattn.compiler import CompilerError
@@ -216,3 +216,31 @@ def test_list_of_every_block_is_dense():
     want = tiled(dense).run(inputs)
     got = tiled(sparse).run({**inputs, "selection": selection})
     assert all((got[name] == want[name]).all() for name in want)
+
+
+# ---- the pipeline
+
+
+MIXED = """
+func.func @f(%q: tensor<1x4x?x16xf32>, %k: tensor<1x2x?x16xf32>, %g: tensor<1x4x?x16xf32>)
+    -> (tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>) {
+  %w = sparseattn.attention %q, %k, %k keys(#sparseattn.window<20>)
+    : (tensor<1x4x?x16xf32>, tensor<1x2x?x16xf32>, tensor<1x2x?x16xf32>) -> tensor<1x4x?x16xf32>
+  %c = sparseattn.attention %w, %k, %k keys(#sparseattn.causal)
+    : (tensor<1x4x?x16xf32>, tensor<1x2x?x16xf32>, tensor<1x2x?x16xf32>) -> tensor<1x4x?x16xf32>
+  %o = sparseattn.gated_combine %w, %c gates(%g, %g)
+    : (tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>) -> tensor<1x4x?x16xf32>
+  return %o, %c : tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>
+}
+"""
+
+
+@pytest.mark.parametrize("parallel", ["true", "false"])
+def test_operations_without_tiles_stay_beside_them(parallel):
+    """Attention that feeds attention, and an operation of L0 that reads both; with and without threads."""
+    pipeline = f"sparseattn-tiles-to-cpu{{query-tile=16 key-tile=16 parallel={parallel}}}"
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(1, heads, 70, 16)).astype(np.float32) for heads in (4, 2, 4)]
+    got = compile_function(MIXED, 0, pipeline)(*arrays)
+    for name, found, want in zip(("combined", "causal"), got, compile_function(MIXED)(*arrays)):
+        assert_matches(name, found, want.astype(np.float64))

@@ -159,8 +159,8 @@ def _visible(keys, rows, kv_heads, num_keys):
     j = np.arange(num_keys)
     heads = []
     for r in range(kv_heads):
-        lo, hi = keys.for_head(r).key_range(rows.position, num_keys)
-        lo, hi = np.maximum(lo, rows.begin), np.minimum(hi, rows.end)
+        lo, hi = keys.for_head(r).key_range(rows.position - rows.first, num_keys)
+        lo, hi = np.maximum(lo + rows.first, rows.begin), np.minimum(hi + rows.first, rows.end)
         heads.append((j >= lo[..., None]) & (j < hi[..., None]))
     return np.stack(heads, axis=1)
 

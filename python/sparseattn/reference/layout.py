@@ -89,6 +89,7 @@ def reduce_group(x, kv_heads, how):
 class QueryRows:
     """Where each query row stands: absolute position and allowed key range [begin, end), all [B,Nq].
 
+    ``first`` is the key from which a pattern counts: that of the row's document, or 0.
     ``ranged`` is False if nothing but the pattern limits the keys; blocks cannot begin at a range then.
     """
 
@@ -96,6 +97,7 @@ class QueryRows:
     begin: np.ndarray
     end: np.ndarray
     ranged: bool
+    first: np.ndarray
 
     def block_begin(self, origin):
         """First key of block 0 of each row, [B,Nq]: 0, or the range's begin. Specification §1.2."""
@@ -120,6 +122,7 @@ def query_rows(batch, num_queries, num_keys, *, default_offset, q_offset=None, v
         if q_offset is not None:
             raise ValueError("q_offset has no meaning in layout thd: positions come from cu_seqlens; remove it")
         position, begin, end = _packed_rows(num_queries, num_keys, cu_seqlens_q, cu_seqlens_k)
+        first = begin
     else:
         if cu_seqlens_q is not None or cu_seqlens_k is not None:
             raise ValueError(f"cu_seqlens_q and cu_seqlens_k belong to layout thd, found layout {layout}")
@@ -127,12 +130,13 @@ def query_rows(batch, num_queries, num_keys, *, default_offset, q_offset=None, v
         position = np.broadcast_to(offset + np.arange(num_queries), (batch, num_queries))
         begin = np.zeros_like(position)
         end = np.full_like(position, num_keys)
+        first = begin
     if valid_range is not None:
         ranges = add_batch(as_index(valid_range), layout)
         check_shape(ranges, (batch, num_queries, 2), "valid_range")
         begin = np.maximum(begin, ranges[..., 0])
         end = np.minimum(end, ranges[..., 1])
-    return QueryRows(position, begin, end, valid_range is not None or layout == "thd")
+    return QueryRows(position, begin, end, valid_range is not None or layout == "thd", first)
 
 
 def _packed_rows(num_queries, num_keys, cu_seqlens_q, cu_seqlens_k):

@@ -137,6 +137,17 @@ def test_packed_layout(pattern):
     np.testing.assert_allclose(lse, want_lse[0], **TOL)
 
 
+@pytest.mark.parametrize("keys", [ref.Full(), ref.Causal(), ref.Window(2), ref.PrefixLM(3)], ids=str)
+def test_packed_documents_are_independent(keys):
+    """Also for a pattern that depends on where a document begins."""
+    q, k, v = operands(8, nq=13, nk=17)
+    packed = ref.attention(*(x[0].swapaxes(0, 1) for x in (q, k, v)), keys=keys, layout="thd", cu_seqlens_q=CU_Q,
+                           cu_seqlens_k=CU_K)
+    for q0, q1, k0, k1 in zip(CU_Q[:-1], CU_Q[1:], CU_K[:-1], CU_K[1:]):
+        alone = ref.attention(q[:, :, q0:q1], k[:, :, k0:k1], v[:, :, k0:k1], keys=keys)
+        np.testing.assert_allclose(packed[q0:q1], alone[0].swapaxes(0, 1), **TOL)
+
+
 @pytest.mark.parametrize("layout", ["bhsd", "thd"])
 @pytest.mark.parametrize("origin", ["absolute", "range_begin"])
 def test_ranges_are_cut_to_what_exists(layout, origin):
