@@ -160,7 +160,10 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   };
   for (const Entry &entry : entries)
     for (auto [kind, name] : kMaskNames) {
-      if (entry.mask && *entry.mask != kind)
+      bool isTaken = llvm::any_of(rows, [&](const ScheduleRow &row) {
+        return row.headDim == entry.headDim && row.valueDim == entry.valueDim && row.mask == kind;
+      });
+      if (isTaken || (entry.mask && *entry.mask != kind))
         continue;
       // Tiles of a window, or of everything, have the same work; lists of 128 queries fit two consumers.
       bool isEven = kind == MaskKind::Full || kind == MaskKind::Window;

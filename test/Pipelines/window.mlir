@@ -1,6 +1,7 @@
 // A sliding-window layer with grouped heads and a sink through every level.
 
 // RUN: sparseattn-opt %s | FileCheck %s --check-prefix=L0
+// RUN: sparseattn-opt %s --sparseattn-select-schedule --sparseattn-graph-to-tiles | FileCheck %s --check-prefix=TILES
 // RUN: sparseattn-opt %s --convert-sparseattn-to-scf | FileCheck %s --check-prefix=LOOPS
 // RUN: sparseattn-opt %s --sparseattn-to-cpu | FileCheck %s --check-prefix=LLVM
 // RUN: sparseattn-opt %s --sparseattn-to-cpu="parallel=false" | FileCheck %s --check-prefix=SERIAL
@@ -8,6 +9,23 @@
 // L0 says what is computed: which keys, which scale, a sink per query head.
 // L0-LABEL: func.func @layer
 // L0: sparseattn.attention {{.*}} keys(#sparseattn.window<128>) scale 0.0883{{.*}} sink(
+//
+// L1 cuts it into tiles, still without hardware: a grid of query tiles, and loops over key blocks, the last first. Blocks
+// at the query's own position and at the far edge of the window are masked; those between are seen by every row.
+// TILES-LABEL: func.func @layer
+// TILES: scf.forall (%{{.*}}, %[[H:.*]], %{{.*}}) in (1, 16, %{{.*}})
+// TILES: sparseattn.load_tile %{{.*}} -> tensor<128x128xbf16>
+// TILES: %[[TAIL:.*]]:3 = scf.for
+// TILES: sparseattn.tile_dot %{{.*}} transpose_b : tensor<128x128xbf16>, tensor<128x128xbf16> -> tensor<128x128xf32>
+// TILES: sparseattn.tile_mask %{{.*}} begin(%{{.*}}) end(%{{.*}})
+// TILES: math.exp2
+// TILES: sparseattn.tile_dot
+// TILES: %[[FULL:.*]]:3 = scf.for {{.*}} = %[[TAIL]]#0
+// TILES-NOT: sparseattn.tile_mask
+// TILES: scf.for {{.*}} = %[[FULL]]#0
+// TILES: sparseattn.tile_mask
+// TILES: tensor.parallel_insert_slice
+// TILES: mapping = [#sparseattn.grid<batch>, #sparseattn.grid<head>, #sparseattn.grid<query_tile>], sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128>
 //
 // As loops: tiles of query rows in parallel, key tiles inside the window.
 // LOOPS-LABEL: func.func @layer

@@ -123,6 +123,14 @@ func.func @other_input(%q: !q, %k: !kv, %g: !q) -> !q {
   return %o : !q
 }
 
+// CHECK: remark: [Missed] branches | {{.*}} Reason="a branch has one selection for several queries"
+func.func @branch_query_block(%q: !q, %k: !kv, %g: !q, %i: tensor<1x2x8x4xi32>) -> !q {
+  %a = sparseattn.sparse_attention %q, %k, %k selection(%i) block 16 query_block 8 keys(#sparseattn.causal)
+    : (!q, !kv, !kv, tensor<1x2x8x4xi32>) -> !q
+  %o = sparseattn.gated_combine %a gates(%g) : (!q, !q) -> !q
+  return %o : !q
+}
+
 // CHECK: remark: [Missed] branches | {{.*}} Reason="a branch has a bias"
 func.func @branch_bias(%q: !q, %k: !kv, %g: !q, %m: tensor<1x2x64x1xi32>, %b: !score) -> !q {
   %a = sparseattn.sparse_attention %q, %k, %k selection(%m) block 16 format(bitmask) keys(#sparseattn.causal) bias(%b)

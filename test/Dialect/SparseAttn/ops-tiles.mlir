@@ -70,6 +70,9 @@ func.func @run_time_keys(%q: tensor<128x64xbf16>, %key: !kv, %i: index, %begin: 
   return
 }
 
+// CHECK-LABEL: func.func private @grid() attributes {g = #sparseattn.grid<query_tile>}
+func.func private @grid() attributes {g = #sparseattn.grid<query_tile>}
+
 // CHECK-LABEL: func.func @schedule
 func.func @schedule(%q: tensor<1x4x8x16xf32>) {
   // CHECK: {schedule = #sparseattn.schedule<query_tile = 16, key_tile = 48>}

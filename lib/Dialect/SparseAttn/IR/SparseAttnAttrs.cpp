@@ -386,6 +386,10 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+int64_t GridAttr::getMappingId() const { return static_cast<int64_t>(getDim()); }
+bool GridAttr::isLinearMapping() const { return false; }
+int64_t GridAttr::getRelativeIndex() const { return getMappingId(); }
+
 //===----------------------------------------------------------------------===//
 // Cache kinds
 //===----------------------------------------------------------------------===//

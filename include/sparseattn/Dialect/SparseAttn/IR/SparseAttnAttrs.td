@@ -7,6 +7,7 @@
 #ifndef SPARSEATTN_ATTRS_TD
 #define SPARSEATTN_ATTRS_TD
 
+include "mlir/Dialect/SCF/IR/DeviceMappingInterface.td"
 include "sparseattn/Dialect/SparseAttn/IR/SparseAttnBase.td"
 include "sparseattn/Dialect/SparseAttn/IR/SparseAttnInterfaces.td"
 
@@ -42,7 +43,8 @@ def SparseAttn_WindowAttr : SparseAttn_KeyPattern<"Window", "window"> {
 def SparseAttn_PrefixLMAttr : SparseAttn_KeyPattern<"PrefixLM", "prefix_lm"> {
   let summary = "a prefix that everybody sees, then causal: [0, max(p+1, prefix))";
   let description = [{
-    The first `prefix` tokens see each other, whatever their order.
+    The first `prefix` tokens see each other, whatever their order. For layout
+    `thd` they are those of each document.
 
     Constraints: (A14) `prefix >= 0`.
   }];
@@ -258,6 +260,17 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"::sparseattn::TileOrder", "::sparseattn::TileOrder::Natural">:$order);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+}
+
+def SparseAttn_GridAttr : SparseAttn_Attr<"Grid", "grid", [
+    DeclareAttrInterfaceMethods<DeviceMappingAttrInterface>]> {
+  let summary = "role of a dimension of a grid of tiles";
+  let description = [{
+    The mapping of the `scf.forall` that `sparseattn-tile-to-grid` makes. It
+    names the dimensions, and keeps those of one iteration from being folded.
+  }];
+  let parameters = (ins "::sparseattn::GridDim":$dim);
+  let assemblyFormat = "`<` $dim `>`";
 }
 
 //===----------------------------------------------------------------------===//

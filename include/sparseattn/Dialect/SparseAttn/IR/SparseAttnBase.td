@@ -192,6 +192,12 @@ def SparseAttn_TileOrder : SparseAttn_Enum<"TileOrder", "order in which the tile
   I32EnumAttrCase<"HeaviestFirst", 1, "heaviest_first">
 ]>;
 
+def SparseAttn_GridDim : SparseAttn_Enum<"GridDim", "role of a dimension of a grid of tiles", [
+  I32EnumAttrCase<"Batch", 0, "batch">,
+  I32EnumAttrCase<"Head", 1, "head">,
+  I32EnumAttrCase<"QueryTile", 2, "query_tile">
+]>;
+
 def SparseAttn_CacheAccess : SparseAttn_Enum<"CacheAccess", "who may write a cache", [
   I32EnumAttrCase<"Owner", 0, "owner">,
   I32EnumAttrCase<"ReadOnly", 1, "read_only">

@@ -64,6 +64,12 @@ def SparseAttn_LoadTileOp : SparseAttn_TileOp<"load_tile"> {
 def SparseAttn_TileRowsOp : SparseAttn_TileOp<"tile_rows"> {
   let summary = "the numbers 0, 1, 2, ... of the rows of a tile";
   let description = [{
+    Added to a splat of the first row's position, the positions of all rows.
+
+    ```mlir
+    %i = sparseattn.tile_rows : tensor<128xindex>
+    ```
+
     Constraints: (C1) the result is a static vector of `index`.
   }];
   let results = (outs SparseAttn_IndexRows:$rows);
@@ -160,8 +166,9 @@ def SparseAttn_TileMaskOp : SparseAttn_TileOp<"tile_mask", [
     %y = sparseattn.tile_mask %x begin(%b) end(%e) at(%key) full(%from, %to) : tensor<128x176xf32>
     ```
 
-    *Preconditions.* For the rows that matter (those that exist),
-    `begin[r] <= full_begin` and `full_end <= end[r]` unless `full_begin >= full_end`.
+    *Preconditions.* `full_begin` and `full_end` are not negative. For the rows
+    that matter (those that exist), `begin[r] <= full_begin` and
+    `full_end <= end[r]` unless `full_begin >= full_end`.
 
     Constraints:
     - (C1) the tile is a static matrix.

@@ -413,7 +413,8 @@ def SparseAttnTileToGrid : Pass<"sparseattn-tile-to-grid"> {
     *Holds afterwards:* each is `scf.forall (%b, %h, %t) in (B, Hq, tiles)` with
     `schedule.query_tile` rows a tile, which loads the query tile, attends to one
     KV head (`streaming_attention`) and inserts the rows that exist into the
-    results. The loop carries the schedule as `sparseattn.schedule`. Packed
+    results. Its mapping names the three dimensions (`#sparseattn.grid<batch>`,
+    `head`, `query_tile`), and it carries the schedule as `sparseattn.schedule`. Packed
     documents (layout `thd`) have tiles of their own: `T / rows + documents`
     tiles are enough, and those left over store nothing.
 

@@ -61,6 +61,8 @@ static FailureOr<BranchParts> getParts(Operation *op, std::string &reason) {
     reason = "a branch also returns its lse";
   else if (attention.getBias())
     reason = "a branch has a bias";
+  else if (attention.getQueryBlock() != 1)
+    reason = "a branch has one selection for several queries";
   else if (!fuse::isDefaultNormalizer(attention.getNormalizerAttr()))
     reason = "a branch has a normaliser other than softmax";
   parts.branch = BranchAttr::get(op->getContext(), attention.getKeys(), attention.getFormatAttr(),

@@ -79,9 +79,9 @@ bool fuse::fuseRoutedAttention(RewriterBase &rewriter, SparseAttentionOp op, boo
     return miss(op, group, "mask, bias or count of the routing have other users, so they have to leave the operation",
                 "drop the other users");
   if (op.getFormat() != SelectionFormat::Bitmask || op.getOrigin() != BlockOrigin::Absolute ||
-      op.getBlock() != static_cast<int64_t>(route.getBlock()))
+      op.getBlock() != static_cast<int64_t>(route.getBlock()) || op.getQueryBlock() != 1)
     return miss(op, group, "routing and attention encode or count blocks differently",
-                "use format(bitmask), origin(absolute) and one block size");
+                "use format(bitmask), origin(absolute), query_block 1 and one block size");
   if (!isa<CausalAttr>(op.getKeys()))
     return miss(op, group, "the attention's keys are not #sparseattn.causal", "use causal keys");
   if (op.getValidRange() || op.getScoreModAttr() || !isDefaultNormalizer(op.getNormalizerAttr()) ||

@@ -20,8 +20,8 @@ namespace sparseattn {
 using namespace mlir;
 using namespace sparseattn;
 
-/// Block 0 of iteration numbers: the `a` of `(a - iv) * columns`, or null when
-/// the mask's column is something else.
+/// The block of iteration 0, which is `a` when the mask's column is
+/// `(a - iv) * columns`; null when it is something else.
 static Value matchDescendingBlocks(scf::ForOp loop, TileMaskOp mask, int64_t columns) {
   if (!matchPattern(loop.getStep(), m_One()))
     return {};

@@ -8,6 +8,7 @@
 #include "IndexMath.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/RegionKindInterface.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
@@ -207,7 +208,10 @@ void GridBuilder<OpTy>::build() {
     }));
   SmallVector<OpFoldResult> sizes =
       getAsOpFoldResult({hasBatch ? k.dim(query, dims.batch) : k.constant(1), heads, countTiles()});
-  auto grid = scf::ForallOp::create(b, loc, sizes, results, /*mapping=*/std::nullopt);
+  SmallVector<Attribute> roles;
+  for (GridDim dim : {GridDim::Batch, GridDim::Head, GridDim::QueryTile})
+    roles.push_back(GridAttr::get(b.getContext(), dim));
+  auto grid = scf::ForallOp::create(b, loc, sizes, results, b.getArrayAttr(roles));
   grid->setAttr(kScheduleAttrName, schedule);
 
   b.setInsertionPointToStart(grid.getBody());
@@ -276,6 +280,8 @@ static LogicalResult checkSelection(SparseAttentionOp op, ScheduleAttr schedule)
 }
 
 LogicalResult sparseattn::tileToGrid(Operation *op, ScheduleAttr fallback) {
+  if (!mayHaveSSADominance(*op->getParentRegion()))
+    return miss(op, "it stands in a graph region, which has no order of execution", "put it into a function");
   if (auto attention = dyn_cast<AttentionOp>(op)) {
     if (attention.getEmitAttr())
       return miss(op, "block scores need a second pass over the keys", "compute the score with another operation");
