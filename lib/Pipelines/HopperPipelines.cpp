@@ -5,8 +5,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparseattn/Conversion/Passes.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 #include "sparseattn/Pipelines/Pipelines.h"
+#include "sparseattn/Target/HopperTarget.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
 #include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
@@ -19,6 +21,35 @@
 
 using namespace mlir;
 using namespace sparseattn;
+
+void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
+  manager.addPass(createConvertSparseAttnToNV());
+  manager.addPass(createCSEPass());
+  manager.addPass(createSparseAttnNVDeferRowSums());
+  manager.addPass(createSparseAttnNVInsertChannels());
+  manager.addPass(createSparseAttnNVSpecializeWarps());
+  manager.addPass(createSparseAttnNVOverlapSoftmax());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void sparseattn::buildToNVVM(OpPassManager &manager) {
+  manager.addPass(createSparseAttnDecompose());
+  manager.addPass(createSparseAttnSelectSchedule());
+  // For what has no schedule in the table: tiles of a shape that warpgroups have.
+  SparseAttnTileToGridOptions grid;
+  grid.queryTile = 2 * hopper::kMmaRows;
+  grid.keyTile = hopper::kMmaRows;
+  manager.addPass(createSparseAttnTileToGrid(grid));
+  manager.addPass(createSparseAttnTileKV());
+  manager.addPass(createSparseAttnSplitMaskedBlocks());
+  manager.addPass(createSparseAttnCheckTiles());
+  // No canonicalisation before channels: it would unroll a loop over one masked
+  // block, whose iterations number the items of a channel.
+  manager.addPass(createCSEPass());
+  buildTilesToWarpgroups(manager);
+  buildWarpgroupsToNVVM(manager);
+}
 
 void sparseattn::buildWarpgroupsToNVVM(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVPlanSmem());

@@ -12,6 +12,17 @@ void sparseattn::registerPipelines() {
   mlir::PassPipelineRegistration<CpuPipelineOptions>(
       "sparseattn-to-cpu",
       "Lower sparseattn functions on tensors (L0) to the LLVM dialect for the CPU", buildCpuPipeline);
+  mlir::PassPipelineRegistration<>("sparseattn-tiles-to-warpgroups",
+                                   "Lower loops over tiles (L1) to kernels of warpgroups (L2)", buildTilesToWarpgroups);
+  mlir::PassPipelineRegistration<>("sparseattn-to-nvvm",
+                                   "Lower attention on tensors (L0) to kernels of single threads (L3) for Hopper",
+                                   buildToNVVM);
+  mlir::PassPipelineRegistration<HopperPipelineOptions>(
+      "sparseattn-to-ptx", "Lower attention on tensors (L0) to PTX or machine code for Hopper",
+      [](mlir::OpPassManager &manager, const HopperPipelineOptions &options) {
+        buildToNVVM(manager);
+        buildNVVMToPTX(manager, options);
+      });
   mlir::PassPipelineRegistration<HopperPipelineOptions>(
       "sparseattn-warpgroups-to-nvvm", "Lower kernels of warpgroups (L2) to operations of single threads (L3)",
       [](mlir::OpPassManager &manager, const HopperPipelineOptions &) { buildWarpgroupsToNVVM(manager); });

@@ -26,6 +26,7 @@ __all__ = [
     "Module",
     "Value",
     "compile_cpu",
+    "compile_gpu",
     "compile_to_files",
     "run_pipeline",
     "version",
@@ -313,6 +314,34 @@ def compile_to_files(
     outcome = _take(
         library.load().sparseattnCompileToFiles(
             source, len(source), _text(pipeline), ctypes.byref(options), _path(object_path), _path(library_path)
+        )
+    )
+    return json.loads(outcome.text)
+
+
+def compile_gpu(
+    ir: str | bytes,
+    folder: PathLike,
+    *,
+    pipeline: str | None = None,
+    name: str = "input",
+    ptxas: PathLike | None = None,
+    verify: bool = True,
+    reproducer: PathLike | None = None,
+    dump: PathLike | None = None,
+) -> dict:
+    """Compiles attention functions to kernels for Hopper GPUs, into an existing folder.
+
+    It receives manifest.json, PTX and, with `ptxas`, the path of CUDA's assembler, cubins;
+    `sparseattn.runtime.load` opens it. Returns the manifest.
+
+    Raises CompilerError; then no file is left behind.
+    """
+    options = _options(name, verify, reproducer, dump)
+    source = _source(ir)
+    outcome = _take(
+        library.load().sparseattnCompileForGpu(
+            source, len(source), _text(pipeline), ctypes.byref(options), _path(ptxas), _path(folder)
         )
     )
     return json.loads(outcome.text)

@@ -65,6 +65,10 @@ _PROTOTYPES = {
     ),
     "sparseattnEngineFree": (None, [_ENGINE]),
     "sparseattnBufferFree": (None, [ctypes.c_void_p]),
+    "sparseattnCompileForGpu": (
+        _RESULT,
+        [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.POINTER(Options), ctypes.c_char_p, ctypes.c_char_p],
+    ),
     "sparseattnCompileToFiles": (
         _RESULT,
         [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.POINTER(Options), ctypes.c_char_p, ctypes.c_char_p],

@@ -23,6 +23,8 @@ TESTS = HERE.parent
 # LLVM's arenas poison memory where they are compiled with AddressSanitizer, in our objects, and do not lift it
 # where they are not, in libMLIR.so. No other variable: they lie on the stack and move it.
 ENVIRONMENT = dict(PATH=os.defpath, ASAN_OPTIONS="allow_user_poisoning=0")
+# Level L2 is not fuzzed yet.
+SKIPPED = re.compile(r"fixtures|SparseAttnNV|sparseattn-nv|sparseattn-to-nv|-l2\.mlir")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -39,7 +41,7 @@ def write_seeds(folder):
     folder.mkdir(parents=True)
     files = []
     for path in sorted(TESTS.rglob("*.mlir")):
-        if "fixtures" in path.parts:
+        if SKIPPED.search(str(path.relative_to(TESTS))):
             continue
         # A method is worth every pass, a verifier test only one.
         letters = LETTERS if path.parent.name == "Methods" else None

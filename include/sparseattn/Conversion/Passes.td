@@ -85,6 +85,35 @@ def ConvertSparseAttnTilesToLinalg : Pass<"convert-sparseattn-tiles-to-linalg"> 
   ];
 }
 
+def ConvertSparseAttnToNV : Pass<"convert-sparseattn-to-nv", "::mlir::ModuleOp"> {
+  let summary = "tiles to fragments of warpgroups and shared tiles";
+  let description = [{
+    Reads functions at level L1: one grid loop `scf.forall` over (batch, head,
+    query tile) with a schedule. Afterwards each is a `gpu.module` with one
+    kernel at level L2, the program of one consumer warpgroup: it finds its query
+    tile from the number of its block, holds 64 of its rows in registers, loads
+    key blocks with `sparseattn_nv.load`, and writes the rows that exist. What
+    the launcher has to pass is in the kernel's attributes
+    `sparseattn_nv.operands` and `sparseattn_nv.parameters`.
+
+    Coordinates become i32; offsets into memory are 64-bit.
+
+    numerics: matrix products on tensor cores; otherwise bit-exact.
+
+    Left to others: channels, roles and overlap (`sparseattn-nv-*`).
+
+    Errors: a function without exactly one grid loop; a schedule whose tiles do
+    not fit warpgroups; element types other than bf16 and f16 in matrix products;
+    head dimensions that are no multiple of 64; operations other than tile
+    operations and arithmetic.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
+    "::sparseattn::nv::SparseAttnNVDialect"
+  ];
+}
+
 def ConvertSparseAttnToSCF : Pass<"convert-sparseattn-to-scf"> {
   let summary = "sparseattn operators on tensors to loops over buffers";
   let description = [{

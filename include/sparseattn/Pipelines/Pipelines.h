@@ -66,10 +66,17 @@ struct HopperPipelineOptions : mlir::PassPipelineOptions<HopperPipelineOptions> 
                               llvm::cl::init("")};
 };
 
+/// Level L1 to level L2: each function with a grid loop becomes a kernel of
+/// producer and consumer warpgroups in a `gpu.module`.
+void buildTilesToWarpgroups(mlir::OpPassManager &manager);
+
 /// Level L2 to level L3: kernels (`gpu.func`) on warpgroups, channels and tiles
 /// become `llvm.func`s on single values. Each `gpu.module` names its target,
 /// `#nvvm.target<chip = "sm_90a", features = "+ptx88">`.
 void buildWarpgroupsToNVVM(mlir::OpPassManager &manager);
+
+/// Level L0 to level L3 for Hopper: schedules, tiles, warpgroups, threads.
+void buildToNVVM(mlir::OpPassManager &manager);
 
 /// Level L3 to a `gpu.binary` with PTX or machine code.
 void buildNVVMToPTX(mlir::OpPassManager &manager, const HopperPipelineOptions &options);

@@ -19,6 +19,7 @@ namespace sparseattn::hopper {
 /// only; TMA loads into the block's own shared memory need PTX 8.6.
 inline constexpr const char *kChip = "sm_90a";
 inline constexpr unsigned kMinPTXVersion = 86;
+inline constexpr const char *kFeatures = "+ptx86";
 
 /// Threads.
 inline constexpr int64_t kWarpThreads = 32;

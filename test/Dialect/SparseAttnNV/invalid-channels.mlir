@@ -150,3 +150,10 @@ func.func @subtile_c2(%t: !sparseattn_nv.tile<64x64xbf16, pitch = 128>, %r: i32)
   %s = sparseattn_nv.subtile %t[%r] : !sparseattn_nv.tile<64x64xbf16, pitch = 128> -> !sparseattn_nv.tile<128x64xbf16>
   return
 }
+
+// -----
+func.func @load_c1(%map: !sparseattn_nv.tensor_map, %i: i32) {
+  // expected-error@+1 {{(C1) expected 3 to 5 coordinates (feature, position, feature block, ...), found 2}}
+  %t = sparseattn_nv.load %map[%i, %i] : !sparseattn_nv.tile<64x64xbf16>
+  return
+}

@@ -137,18 +137,24 @@ LogicalResult SpecializeOp::verifyRegions() {
 // Items and tiles
 //===----------------------------------------------------------------------===//
 
-LogicalResult FillOp::verify() {
+static LogicalResult verifyCoordinates(Operation *op, int64_t count) {
   constexpr int64_t least = 3;
-  int64_t count = getCoordinates().size();
   if (count < least || count > hopper::kMaxTensorMapRank)
-    return emitConstraint(*this, 1) << "expected " << least << " to " << hopper::kMaxTensorMapRank
-                                    << " coordinates (feature, position, feature block, ...), found " << count;
+    return emitConstraint(op, 1) << "expected " << least << " to " << hopper::kMaxTensorMapRank
+                                 << " coordinates (feature, position, feature block, ...), found " << count;
   return success();
 }
 
-LogicalResult AwaitOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor op,
+LogicalResult FillOp::verify() { return verifyCoordinates(*this, getCoordinates().size()); }
+
+LogicalResult LoadOp::verify() { return verifyCoordinates(*this, getCoordinates().size()); }
+
+LogicalResult AwaitOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor op,
                                         SmallVectorImpl<Type> &types) {
-  types.push_back(cast<ChannelType>(op.getChannel().getType()).getTile());
+  auto channel = dyn_cast<ChannelType>(op.getChannel().getType());
+  if (!channel)
+    return emitOptionalError(loc, "'sparseattn_nv.await' op expected a channel, found ", op.getChannel().getType());
+  types.push_back(channel.getTile());
   return success();
 }
 

@@ -15,7 +15,7 @@ using namespace sparseattn::nv;
 
 using EmitError = function_ref<InFlightDiagnostic()>;
 
-static bool isHalf(Type type) { return type.isBF16() || type.isF16(); }
+static bool isTileElement(Type type) { return type.isBF16() || type.isF16(); }
 
 /// The shape as it is written in a tensor type.
 static std::string formatShape(ArrayRef<int64_t> shape) {
@@ -57,14 +57,14 @@ LogicalResult AccAttr::verifyEncoding(ArrayRef<int64_t> shape, Type element, Emi
   if (failed(verifyMatrix(emitError, "E1", "acc", shape, hopper::kMmaColumnGranularity)))
     return failure();
   return verifyElement(emitError, "E2",
-                       element.isF32() || element.isInteger(32) || element.isInteger(1) || isHalf(element),
+                       element.isF32() || element.isInteger(32) || element.isInteger(1) || isTileElement(element),
                        "f32, i32, i1, bf16 or f16", element);
 }
 
 LogicalResult OperandAttr::verifyEncoding(ArrayRef<int64_t> shape, Type element, EmitError emitError) const {
   if (failed(verifyMatrix(emitError, "E3", "operand", shape, hopper::kMmaDepth)))
     return failure();
-  return verifyElement(emitError, "E4", isHalf(element), "bf16 or f16", element);
+  return verifyElement(emitError, "E4", isTileElement(element), "bf16 or f16", element);
 }
 
 LogicalResult RowAttr::verifyEncoding(ArrayRef<int64_t> shape, Type element, EmitError emitError) const {
@@ -85,7 +85,7 @@ LogicalResult RowPartialAttr::verifyEncoding(ArrayRef<int64_t> shape, Type eleme
 //===----------------------------------------------------------------------===//
 
 LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t columns, Type element, int64_t pitch) {
-  if (!isHalf(element))
+  if (!isTileElement(element))
     return emitError() << "(T1) expected elements bf16 or f16, found " << element;
   if (rows < hopper::kSwizzleRows || rows > hopper::kMaxBoxExtent || rows % hopper::kSwizzleRows != 0)
     return emitError() << "(T2) expected a number of rows that is a multiple of " << hopper::kSwizzleRows << " in ["

@@ -9,6 +9,7 @@
 
 include "sparseattn/Dialect/SparseAttnNV/IR/ChannelOps.td"
 include "sparseattn/Dialect/SparseAttnNV/IR/FragmentOps.td"
+include "sparseattn/Dialect/SparseAttnNV/IR/ProgramOps.td"
 include "sparseattn/Dialect/SparseAttnNV/IR/ThreadOps.td"
 
 #endif // SPARSEATTN_NV_OPS_TD

@@ -9,6 +9,26 @@
 
 include "mlir/Pass/PassBase.td"
 
+def SparseAttnNVDeferRowSums : Pass<"sparseattn-nv-defer-row-sums"> {
+  let summary = "add up the lanes of a row once, after the loops";
+  let description = [{
+    Reads loops that carry a running sum `sum * factor + reduce add tile`, also
+    through several loops in a row, from 0 on. Afterwards each lane carries the
+    sum of its own columns (encoding `row_partial`) and `combine` adds them up
+    behind the last loop: two shuffles per row instead of two per key block.
+
+    A sum that a loop reads otherwise stays as it is.
+
+    numerics: another order of additions.
+
+    Left to others: everything else.
+
+    Example: `%l2 = math.fma %l, %a, (reduce add %p)` becomes `scale`, `reduce
+    add … partial` and `arith.addf`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVDistributeFragments : Pass<"sparseattn-nv-distribute-fragments"> {
   let summary = "tensors that a warpgroup holds to the values of one thread";
   let description = [{
@@ -72,6 +92,29 @@ def SparseAttnNVFinalizeKernel : Pass<"sparseattn-nv-finalize-kernel"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
 }
 
+def SparseAttnNVInsertChannels : Pass<"sparseattn-nv-insert-channels"> {
+  let summary = "loads of shared tiles become items of channels";
+  let description = [{
+    Reads kernels that are the program of one consumer, with `load`. Afterwards
+    there is a `channel` for each load outside loops (one stage) and for each
+    tensor that loops load (as many stages as the kernel's schedule says), and
+    every load is `fill`, `await` and, after the last matrix product on the tile,
+    `release`. Loops that follow each other and load the same tensor share a
+    ring; their items are numbered through.
+
+    numerics: bit-exact.
+
+    Left to others: who fills and who awaits (`sparseattn-nv-specialize-warps`).
+
+    Errors: a loop that does not count from 0 by 1; a load that nothing reads; a
+    kernel without schedule.
+
+    Example: `%k = load %map[…]` in a loop over `%i` becomes `fill %c[%i] from
+    %map[…]`, `%k = await %c[%i]`, …, `release %c[%i]`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVLowerChannels : Pass<"sparseattn-nv-lower-channels"> {
   let summary = "channels to barriers, roles to branches";
   let description = [{
@@ -114,6 +157,30 @@ def SparseAttnNVLowerChannels : Pass<"sparseattn-nv-lower-channels"> {
   ];
 }
 
+def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
+  let summary = "the softmax of a block runs under matrix products";
+  let description = [{
+    Reads the consumers' key loops: scores of a block, its weights, the weighted
+    values added to an accumulator. Afterwards the product of a block's weights
+    and values is started one iteration later, together with the scores of the
+    next block, and its wait comes after the softmax of that block
+    (FlashAttention-3's overlap within a warpgroup). The first block stands
+    before the loops and the last product behind them. Loops that hand their
+    values on (full and masked blocks) stay one pipeline.
+
+    Weights become an operand after the wait: ptxas serialises matrix products
+    whose registers are written while one is running (C7513).
+
+    numerics: bit-exact.
+
+    A loop of another form stays, with a missed remark that says why.
+
+    Left to others: barriers and phases (`sparseattn-nv-lower-channels`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
   let summary = "places of channels in shared memory";
   let description = [{
@@ -130,6 +197,22 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
     *Leaves to others:* the choice of tiles and stages that fit
     (`sparseattn-select-schedule`).
   }];
+}
+
+def SparseAttnNVSpecializeWarps : Pass<"sparseattn-nv-specialize-warps"> {
+  let summary = "one program becomes a producer's and a consumer's";
+  let description = [{
+    Reads kernels whose program fills and awaits channels. Afterwards it is a
+    `specialize`: the producer keeps the fills and what decides their number and
+    coordinates, the consumers keep the rest. Registers and the number of
+    consumers come from the kernel's schedule.
+
+    numerics: bit-exact.
+
+    Errors: a fill that depends on what consumers compute; a kernel without
+    channels or schedule.
+  }];
+  let dependentDialects = ["::sparseattn::nv::SparseAttnNVDialect"];
 }
 
 def SparseAttnNVVerifyBarriers : Pass<"sparseattn-nv-verify-barriers"> {

@@ -37,7 +37,7 @@ struct Access {
 };
 
 /// What the loads of the producer say about a place in shared memory.
-struct Slot {
+struct BarrierSlot {
   int64_t full, empty;
   unsigned number;
 };
@@ -55,14 +55,14 @@ private:
   LogicalResult readConsumer(ArrayRef<Access> accesses);
   LogicalResult readBarriers();
   LogicalResult verifyParity(const Access &wait, int64_t round, bool isEmpty);
-  Slot *findSlot(int64_t Slot::*barrier, int64_t address);
+  BarrierSlot *findSlot(int64_t BarrierSlot::*barrier, int64_t address);
 
   gpu::GPUFuncOp kernel;
   Operation *unknown = nullptr;
   /// Expected arrivals of each barrier, and whether the kernel publishes them.
   llvm::MapVector<int64_t, int64_t> arrivals;
   bool isFenced = false, isSynchronized = false;
-  llvm::MapVector<int64_t, Slot> slots;
+  llvm::MapVector<int64_t, BarrierSlot> slots;
   ChannelTrace events;
 };
 
@@ -143,7 +143,7 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
   return known ? std::optional(accesses) : std::nullopt;
 }
 
-Slot *BarrierVerifier::findSlot(int64_t Slot::*barrier, int64_t address) {
+BarrierSlot *BarrierVerifier::findSlot(int64_t BarrierSlot::*barrier, int64_t address) {
   for (auto &[place, slot] : slots)
     if (slot.*barrier == address)
       return &slot;
@@ -170,9 +170,9 @@ LogicalResult BarrierVerifier::readProducer(ArrayRef<Access> accesses) {
       return load.op->emitOpError("is not preceded by mbarrier.arrive.expect_tx on its own barrier");
     if (i < 2 || accesses[i - 2].kind != Access::Kind::Wait)
       return load.op->emitOpError("does not wait until its slot is empty");
-    Slot slot{load.detail, accesses[i - 2].address, static_cast<unsigned>(slots.size())};
+    BarrierSlot slot{load.detail, accesses[i - 2].address, static_cast<unsigned>(slots.size())};
     auto [it, isNew] = slots.insert({load.address, slot});
-    Slot &known = it->second;
+    BarrierSlot &known = it->second;
     if (known.full != slot.full || known.empty != slot.empty)
       return load.op->emitOpError() << "uses barriers at bytes " << slot.full << " and " << slot.empty
                                     << " for the slot at byte " << load.address << ", others " << known.full << " and "
@@ -195,7 +195,7 @@ LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
   for (const Access &access : accesses) {
     switch (access.kind) {
     case Access::Kind::Wait: {
-      Slot *slot = findSlot(&Slot::full, access.address);
+      BarrierSlot *slot = findSlot(&BarrierSlot::full, access.address);
       if (!slot)
         return access.op->emitOpError() << "waits for the barrier at byte " << access.address
                                         << ", which no load completes";
@@ -206,7 +206,7 @@ LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
       break;
     }
     case Access::Kind::Arrive: {
-      Slot *slot = findSlot(&Slot::empty, access.address);
+      BarrierSlot *slot = findSlot(&BarrierSlot::empty, access.address);
       if (!slot)
         return access.op->emitOpError() << "arrives at the barrier at byte " << access.address
                                         << ", which no load waits for";

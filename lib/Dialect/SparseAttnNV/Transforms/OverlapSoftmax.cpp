@@ -1,0 +1,294 @@
+//===- OverlapSoftmax.cpp - the next scores under this block's softmax -----===//
+//
+// Part of the sparseattn project.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
+
+namespace sparseattn {
+#define GEN_PASS_DEF_SPARSEATTNNVOVERLAPSOFTMAX
+#include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h.inc"
+} // namespace sparseattn
+
+using namespace mlir;
+using namespace sparseattn;
+using namespace sparseattn::nv;
+
+namespace {
+
+/// One iteration of a key loop, taken apart. `head` makes the weights of a
+/// block, `tail` adds the weighted values: it is what a later iteration does.
+struct Iteration {
+  scf::ForOp loop;
+  // The product of queries and keys, and the wait for it.
+  DotOp scores;
+  WaitOp scoresWait;
+  // The product of weights and values, its wait, its item.
+  DotOp values;
+  WaitOp valuesWait;
+  AwaitOp valuesItem;
+  ReleaseOp valuesRelease;
+  // Number of the iterated value that accumulates the output.
+  unsigned accumulator;
+  // What needs the accumulator or makes the operand of the tail: it has to
+  // come after the wait for the tail of the previous block.
+  DenseSet<Operation *> late;
+
+  bool isTail(Operation *op) const {
+    return op == values || op == valuesWait || op == valuesItem || op == valuesRelease;
+  }
+};
+
+/// Key loops that follow each other, hand their values on, and number the blocks
+/// through, from 0 to the last loop's upper bound.
+using Chain = SmallVector<Iteration>;
+
+} // namespace
+
+/// Fails with the reason when the loop has not the form of an attention.
+static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
+  Iteration it;
+  it.loop = loop;
+  SmallVector<DotOp> dots(loop.getBody()->getOps<DotOp>());
+  if (dots.size() != 2 || !isa<TileType>(dots[0].getA().getType()) || isa<TileType>(dots[1].getA().getType()) ||
+      dots[0].getAcc() || !dots[1].getAcc()) {
+    reason = "the loop is not a product of tiles followed by a product of weights and a tile";
+    return failure();
+  }
+  it.scores = dots[0];
+  it.values = dots[1];
+  it.scoresWait = cast<WaitOp>(*it.scores.getResult().getUsers().begin());
+  it.valuesWait = cast<WaitOp>(*it.values.getResult().getUsers().begin());
+  it.valuesItem = it.values.getB().getDefiningOp<AwaitOp>();
+  if (!it.valuesItem || it.valuesItem->getBlock() != loop.getBody() ||
+      it.valuesItem.getPosition() != loop.getInductionVar()) {
+    reason = "the values are not the item of a channel with the number of the iteration";
+    return failure();
+  }
+  for (Operation *user : it.valuesItem.getChannel().getUsers())
+    if (auto release = dyn_cast<ReleaseOp>(user); release && release->getBlock() == loop.getBody() &&
+                                                  release.getPosition() == loop.getInductionVar())
+      it.valuesRelease = release;
+  if (!it.valuesRelease || it.valuesWait.getNumResults() != 1 || it.scoresWait.getNumResults() != 1) {
+    reason = "the values are not released in the loop, or products are waited for together";
+    return failure();
+  }
+  Value sum = it.valuesWait.getResult(0);
+  Operation *yield = loop.getBody()->getTerminator();
+  if (!sum.hasOneUse() || *sum.getUsers().begin() != yield) {
+    reason = "the accumulated output is used before the next block";
+    return failure();
+  }
+  it.accumulator = sum.getUses().begin()->getOperandNumber();
+
+  // Forward from the accumulator, backward from the operand of the tail.
+  SmallVector<Value> forward = {loop.getRegionIterArg(it.accumulator)};
+  while (!forward.empty())
+    for (Operation *user : forward.pop_back_val().getUsers()) {
+      if (it.isTail(user) || user == yield)
+        continue;
+      if (user->getBlock() != loop.getBody() || isa<WaitOp, DotOp>(user)) {
+        reason = "the weights depend on the accumulated output";
+        return failure();
+      }
+      if (it.late.insert(user).second)
+        llvm::append_range(forward, user->getResults());
+    }
+  for (Operation *op = it.values.getA().getDefiningOp(); isa_and_nonnull<ToOperandOp, arith::TruncFOp>(op);
+       op = op->getOperand(0).getDefiningOp())
+    if (op->hasOneUse())
+      it.late.insert(op);
+  return it;
+}
+
+/// Loops from `first` on, each fed by the results of the one before.
+static FailureOr<Chain> findChain(scf::ForOp first, std::string &reason) {
+  Chain chain;
+  for (scf::ForOp loop = first; loop;) {
+    FailureOr<Iteration> iteration = analyze(loop, reason);
+    if (failed(iteration))
+      return failure();
+    Value begin = loop.getLowerBound();
+    bool continues = chain.empty() ? isConstantIntValue(begin, 0) : begin == chain.back().loop.getUpperBound();
+    if (!continues || !isConstantIntValue(loop.getStep(), 1)) {
+      reason = "the loops do not number the blocks through, from 0 by 1";
+      return failure();
+    }
+    chain.push_back(std::move(*iteration));
+    scf::ForOp next;
+    for (Operation *user : loop->getUsers())
+      if (auto candidate = dyn_cast<scf::ForOp>(user); candidate && candidate->getBlock() == loop->getBlock() &&
+                                                       llvm::equal(candidate.getInitArgs(), loop.getResults()))
+        next = candidate;
+    loop = next;
+  }
+  return chain;
+}
+
+/// Writes the overlapped form of a chain.
+class Overlap {
+public:
+  Overlap(Chain &chain, OpBuilder &builder)
+      : chain(chain), builder(builder), loc(chain.front().loop.getLoc()), total(chain.back().loop.getUpperBound()) {}
+
+  void emit() {
+    scf::ForOp last = chain.back().loop;
+    builder.setInsertionPoint(last);
+    last->replaceAllUsesWith(emitGuarded());
+    for (Iteration &iteration : llvm::reverse(chain))
+      iteration.loop.erase();
+  }
+
+private:
+  Value constant(int64_t value) {
+    return arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), value);
+  }
+
+  /// Without blocks the values stay what they were.
+  SmallVector<Value> emitGuarded() {
+    SmallVector<Value> init(chain.front().loop.getInitArgs());
+    if (std::optional<int64_t> blocks = getConstantIntValue(total); blocks && *blocks > 0)
+      return emitPipeline(init);
+    Value some = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sgt, total, constant(0));
+    auto branch = scf::IfOp::create(builder, loc, ValueRange(init).getTypes(), some, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(branch.thenBlock());
+    scf::YieldOp::create(builder, loc, emitPipeline(init));
+    builder.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(builder, loc, init);
+    return branch.getResults();
+  }
+
+  SmallVector<Value> emitPipeline(ArrayRef<Value> init) {
+    Iteration &first = chain.front();
+    unsigned accumulator = first.accumulator;
+
+    // The first block has no predecessor to overlap with. It is masked, which is right for any block.
+    IRMapping map;
+    map.map(first.loop.getInductionVar(), constant(0));
+    map.map(first.loop.getRegionIterArgs(), init);
+    for (Operation &op : first.loop.getBody()->without_terminator())
+      if (!first.isTail(&op))
+        builder.clone(op, map);
+    SmallVector<Value> carried = yieldHead(first, map);
+
+    for (Iteration &iteration : chain)
+      carried = emitLoop(iteration, carried);
+
+    // The tail of the last block.
+    Value position = arith::SubIOp::create(builder, loc, total, constant(1));
+    Iteration &last = chain.back();
+    Value pending = emitTailDot(last, position, carried);
+    Value sum = emitTailWait(last, position, pending);
+    carried.pop_back();
+    carried[accumulator] = sum;
+    return carried;
+  }
+
+  /// What an iteration hands on between its head and its tail: the iterated
+  /// values, with the rescaled accumulator in its place, then the weights.
+  SmallVector<Value> yieldHead(Iteration &it, IRMapping &map) {
+    SmallVector<Value> values;
+    for (Value value : it.loop.getBody()->getTerminator()->getOperands())
+      values.push_back(map.lookupOrDefault(value));
+    values[it.accumulator] = map.lookupOrDefault(it.values.getAcc());
+    values.push_back(map.lookupOrDefault(it.values.getA()));
+    return values;
+  }
+
+  Value emitTailDot(Iteration &it, Value position, ArrayRef<Value> carried) {
+    Value channel = it.valuesItem.getChannel();
+    Value item = AwaitOp::create(builder, loc, channel, position);
+    return DotOp::create(builder, loc, it.values.getResult().getType(), carried.back(), item,
+                         carried[it.accumulator], it.values.getTransposeB());
+  }
+
+  Value emitTailWait(Iteration &it, Value position, Value pending) {
+    Value sum = WaitOp::create(builder, loc, it.valuesWait.getResultTypes(), ValueRange{pending}, 0).getResult(0);
+    ReleaseOp::create(builder, loc, it.valuesItem.getChannel(), position);
+    return sum;
+  }
+
+  /// All blocks of a loop but the very first of the chain: scores of this block
+  /// and weighted values of the one before run together, the softmax of this
+  /// block under the latter.
+  SmallVector<Value> emitLoop(Iteration &it, ArrayRef<Value> carried) {
+    Value lower = arith::MaxSIOp::create(builder, loc, it.loop.getLowerBound(), constant(1));
+    auto loop = scf::ForOp::create(builder, loc, lower, it.loop.getUpperBound(), it.loop.getStep(), carried);
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    SmallVector<Value> arguments(loop.getRegionIterArgs());
+
+    IRMapping map;
+    map.map(it.loop.getInductionVar(), loop.getInductionVar());
+    for (auto [old, current] : llvm::zip(it.loop.getRegionIterArgs(), arguments))
+      map.map(old, current);
+    Value previous = arith::SubIOp::create(builder, loc, loop.getInductionVar(), constant(1));
+
+    Value pending;
+    for (Operation &op : it.loop.getBody()->without_terminator()) {
+      if (it.isTail(&op) || it.late.contains(&op))
+        continue;
+      if (&op == it.scoresWait) {
+        pending = emitTailDot(it, previous, arguments);
+        Value scores = WaitOp::create(builder, loc, op.getResultTypes(),
+                                      ValueRange{map.lookup(it.scores.getResult())}, /*outstanding=*/1).getResult(0);
+        map.map(it.scoresWait.getResult(0), scores);
+        continue;
+      }
+      builder.clone(op, map);
+    }
+    Value sum = emitTailWait(it, previous, pending);
+    map.map(it.loop.getRegionIterArg(it.accumulator), sum);
+    for (Operation &op : it.loop.getBody()->without_terminator())
+      if (it.late.contains(&op))
+        builder.clone(op, map);
+    scf::YieldOp::create(builder, loc, yieldHead(it, map));
+    return loop.getResults();
+  }
+
+  Chain &chain;
+  OpBuilder &builder;
+  Location loc;
+  /// Number of blocks.
+  Value total;
+};
+
+static StringRef getKernelName(Operation *op) {
+  auto kernel = op->getParentOfType<gpu::GPUFuncOp>();
+  return kernel ? kernel.getName() : StringRef();
+}
+
+namespace {
+struct SparseAttnNVOverlapSoftmax : sparseattn::impl::SparseAttnNVOverlapSoftmaxBase<SparseAttnNVOverlapSoftmax> {
+  void runOnOperation() override {
+    SmallVector<scf::ForOp> firsts;
+    getOperation()->walk([&](scf::ForOp loop) {
+      bool continues = llvm::any_of(loop.getInitArgs(), [](Value value) { return value.getDefiningOp<scf::ForOp>(); });
+      if (!continues && !loop.getBody()->getOps<DotOp>().empty())
+        firsts.push_back(loop);
+    });
+    OpBuilder builder(&getContext());
+    for (scf::ForOp first : firsts) {
+      std::string reason;
+      FailureOr<Chain> chain = findChain(first, reason);
+      if (failed(chain)) {
+        remark::missed(first.getLoc(), remark::RemarkOpts::name("NotOverlapped")
+                                           .category("sparseattn-nv-overlap-softmax")
+                                           .function(getKernelName(first)))
+            << remark::detail::Remark::Arg("Reason", reason);
+        continue;
+      }
+      Overlap(*chain, builder).emit();
+    }
+  }
+};
+} // namespace

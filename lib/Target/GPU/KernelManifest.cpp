@@ -1,0 +1,247 @@
+//===- KernelManifest.cpp --------------------------------------------------===//
+//
+// Part of the sparseattn project.
+//
+// The schema is in lib/Runtime/README.md.
+//
+//===----------------------------------------------------------------------===//
+
+#include "sparseattn/Target/GPU/KernelManifest.h"
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
+#include "sparseattn/Target/HopperTarget.h"
+
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace sparseattn;
+namespace json = llvm::json;
+
+json::Object sparseattn::describeFile(const KernelFile &file) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (unsigned char byte : file.contents)
+    hash = (hash ^ byte) * 0x100000001b3;
+  return json::Object{{"file", file.name},
+                      {"bytes", static_cast<int64_t>(file.contents.size())},
+                      {"fnv1a64", llvm::utohexstr(hash, /*LowerCase=*/true, /*Width=*/16)}};
+}
+
+namespace {
+
+/// One tensor of the kernel: sizes are named by what they mean.
+struct Operand {
+  StringRef name;
+  bool isInput;
+  Type element;
+  SmallVector<StringRef> sizes;
+  /// Tensors with a feature axis are read and written 16 bytes at a time.
+  bool hasFeatures() const { return llvm::any_of(sizes, [](StringRef s) { return s == "D" || s == "Dv"; }); }
+};
+
+class ManifestWriter {
+public:
+  explicit ManifestWriter(Operation *kernel) : kernel(kernel) {}
+  FailureOr<json::Object> write();
+
+private:
+  LogicalResult readOperands();
+  json::Value size(StringRef name) const;
+  json::Array operands() const;
+  json::Array derived(ScheduleAttr schedule) const;
+  FailureOr<json::Array> parameters();
+  json::Object tensorMap(const Operand &operand, int64_t rows) const;
+
+  Operation *kernel;
+  SmallVector<Operand> tensors;
+  /// Operand number to tensor; -1 for a scalar.
+  SmallVector<int> tensorOf;
+  SmallVector<StringRef> names;
+  llvm::StringMap<int64_t> fixed;
+  json::Array attributes;
+};
+
+} // namespace
+
+static StringRef getAxisName(StringRef size) {
+  return llvm::StringSwitch<StringRef>(size)
+      .Case("B", "batch")
+      .Cases({"Hq", "Hkv"}, "head")
+      .Cases({"Nq", "Nk"}, "position")
+      .Default("feature");
+}
+
+static std::string getElementName(Type type) {
+  std::string name;
+  llvm::raw_string_ostream(name) << type;
+  return name;
+}
+
+/// A size that is fixed for one operand is fixed for all.
+LogicalResult ManifestWriter::readOperands() {
+  auto list = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands");
+  if (!list)
+    return kernel->emitOpError("has no attribute sparseattn_nv.operands, so no manifest can describe it: make it with "
+                               "convert-sparseattn-to-nv");
+  for (auto entry : list.getAsRange<DictionaryAttr>()) {
+    Type type = entry.getAs<TypeAttr>("type").getValue();
+    names.push_back(entry.getAs<StringAttr>("name").getValue());
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    tensorOf.push_back(tensor ? static_cast<int>(tensors.size()) : -1);
+    if (!tensor)
+      continue;
+    Operand operand = {names.back(), entry.getAs<StringAttr>("role").getValue() == "input", tensor.getElementType(), {}};
+    for (auto [axis, extent] : llvm::zip(entry.getAs<ArrayAttr>("axes").getAsValueRange<StringAttr>(), tensor.getShape())) {
+      operand.sizes.push_back(axis);
+      if (ShapedType::isDynamic(extent))
+        continue;
+      auto [known, inserted] = fixed.try_emplace(axis, extent);
+      if (!inserted && known->second != extent)
+        return kernel->emitOpError("has operands that disagree about the size ")
+               << axis << ": " << known->second << " and " << extent;
+    }
+    tensors.push_back(std::move(operand));
+  }
+  return success();
+}
+
+json::Value ManifestWriter::size(StringRef name) const {
+  auto found = fixed.find(name);
+  return found == fixed.end() ? json::Value(name) : json::Value(found->second);
+}
+
+json::Array ManifestWriter::operands() const {
+  json::Array list;
+  for (const Operand &operand : tensors) {
+    json::Array axes, shape;
+    for (StringRef name : operand.sizes) {
+      axes.push_back(getAxisName(name));
+      shape.push_back(size(name));
+    }
+    json::Object entry{{"name", operand.name},
+                       {"role", operand.isInput ? "input" : "output"},
+                       {"dtype", getElementName(operand.element)},
+                       {"axes", std::move(axes)},
+                       {"shape", std::move(shape)}};
+    if (operand.hasFeatures()) {
+      entry["contiguous"] = json::Array{"feature"};
+      entry["alignment"] = 16;
+    }
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+/// Bytes of keys and values that stay in the L2 cache (50 MB) beside everything else.
+constexpr int64_t kL2Bytes = 36 << 20;
+
+json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
+  int64_t featureBytes = 2 * (fixed.lookup("D") + fixed.lookup("Dv"));
+  auto value = [](StringRef name, StringRef operation, json::Value first, json::Value second) {
+    return json::Object{{"name", name}, {operation, json::Array{std::move(first), std::move(second)}}};
+  };
+  return json::Array{
+      value("group", "exact_quotient", size("Hq"), size("Hkv")),
+      value("tiles", "ceil_quotient", size("Nq"), schedule.getQueryTile()),
+      value("heads", "product", size("B"), size("Hq")),
+      value("key_bytes", "product", size("Nk"), featureBytes),
+      value("head_bytes", "sum", "key_bytes", 1),
+      value("cached_kv_heads", "largest_power_of_two", kL2Bytes, "head_bytes"),
+      value("cached_heads", "product", "cached_kv_heads", "group"),
+      value("head_group", "minimum", "cached_heads", "heads"),
+  };
+}
+
+/// Blocks of 64 features are a dimension of their own, because a swizzled row
+/// of shared memory holds 64.
+json::Object ManifestWriter::tensorMap(const Operand &operand, int64_t rows) const {
+  int64_t features = fixed.lookup(operand.sizes.back());
+  json::Array dims;
+  dims.push_back(json::Object{{"axis", "feature"}, {"inner", hopper::kSwizzleColumns}, {"box", hopper::kSwizzleColumns}});
+  dims.push_back(json::Object{{"axis", "position"}, {"box", rows}});
+  dims.push_back(json::Object{
+      {"axis", "feature"}, {"outer", hopper::kSwizzleColumns}, {"box", features / hopper::kSwizzleColumns}});
+  for (StringRef axis : {"head", "batch"})
+    dims.push_back(json::Object{{"axis", axis}, {"box", 1}});
+  return json::Object{{"kind", "tensor_map"},
+                      {"operand", operand.name},
+                      {"swizzle", "128B"},
+                      {"l2_promotion", "256B"},
+                      {"dims", std::move(dims)}};
+}
+
+FailureOr<json::Array> ManifestWriter::parameters() {
+  auto list = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters");
+  if (!list)
+    return kernel->emitOpError("has no attribute sparseattn_nv.parameters, so no manifest can describe it");
+  json::Array result;
+  for (auto entry : list.getAsRange<DictionaryAttr>()) {
+    StringRef kind = entry.getAs<StringAttr>("kind").getValue();
+    if (kind == "head_group") {
+      result.push_back(json::Object{{"kind", "size"}, {"type", "i32"}, {"size", "head_group"}});
+      continue;
+    }
+    int64_t number = entry.getAs<IntegerAttr>("operand").getInt();
+    if (kind == "scalar") {
+      StringRef name = names[number];
+      attributes.push_back(json::Object{{"name", name}, {"type", "i32"}});
+      result.push_back(json::Object{{"kind", "attribute"}, {"attribute", name}});
+      continue;
+    }
+    const Operand &operand = tensors[tensorOf[number]];
+    auto axis = entry.getAs<IntegerAttr>("axis");
+    StringRef sizeName = axis ? operand.sizes[axis.getInt()] : StringRef();
+    if (kind == "tensor_map")
+      result.push_back(tensorMap(operand, entry.getAs<IntegerAttr>("rows").getInt()));
+    else if (kind == "pointer")
+      result.push_back(json::Object{{"kind", "pointer"}, {"operand", operand.name}});
+    else if (kind == "stride")
+      result.push_back(json::Object{
+          {"kind", "stride"}, {"type", "i64"}, {"operand", operand.name}, {"axis", getAxisName(sizeName)}});
+    else if (fixed.contains(sizeName))
+      result.push_back(json::Object{{"kind", "constant"}, {"type", "i32"}, {"value", fixed.lookup(sizeName)}});
+    else
+      result.push_back(json::Object{{"kind", "size"}, {"type", "i32"}, {"size", sizeName}});
+  }
+  return result;
+}
+
+FailureOr<json::Object> ManifestWriter::write() {
+  auto schedule = kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName);
+  auto sharedBytes = kernel->getAttrOfType<IntegerAttr>("sparseattn_nv.shared_bytes");
+  if (!schedule || !sharedBytes)
+    return kernel->emitOpError("has no attribute ")
+           << (schedule ? "sparseattn_nv.shared_bytes (run sparseattn-nv-plan-smem)" : "sparseattn.schedule");
+  if (failed(readOperands()))
+    return failure();
+  FailureOr<json::Array> list = parameters();
+  if (failed(list))
+    return failure();
+  StringRef name = SymbolTable::getSymbolName(kernel).getValue();
+  json::Object zeros;
+  for (StringRef skipped : {"B", "Hq", "Hkv", "Nq"})
+    if (!fixed.contains(skipped))
+      zeros[skipped] = "skip";
+  if (!fixed.contains("Nk"))
+    zeros["Nk"] = "launch";
+  json::Object entry{
+      {"name", name},
+      {"symbol", name},
+      {"chip", hopper::kChip},
+      {"block_threads", (schedule.getConsumers() + 1) * hopper::kWarpgroupThreads},
+      {"dynamic_shared_memory", sharedBytes.getInt()},
+      {"operands", operands()},
+      {"zero_sizes", std::move(zeros)},
+      {"attributes", std::move(attributes)},
+      {"derived", derived(schedule)},
+      {"grid", json::Object{{"blocks", json::Array{"tiles", "heads"}}}},
+      {"parameters", std::move(*list)},
+  };
+  return entry;
+}
+
+FailureOr<json::Object> sparseattn::describeKernel(Operation *kernel) { return ManifestWriter(kernel).write(); }

@@ -1,0 +1,109 @@
+"""What is measured: shapes of attention layers, in suites."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+TOKENS = 16 * 1024
+"""Batch times length of the dense suites."""
+HIDDEN = 2048
+"""Heads times head dimension of the dense suites."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer. `mask` is "full", "causal", "window" (of `window` keys, causal), "prefix" (causal, but for the first
+    `window` keys, which all see) or "mixed" (the first half of the KV heads causal, the others a window)."""
+
+    suite: str
+    batch: int
+    heads: int
+    kv_heads: int
+    length: int
+    dim: int
+    mask: str
+    window: int = 0
+    extras: tuple[str, ...] = ()
+    """Of "sink", "softcap", "lse": what the kernel computes besides."""
+    dtype: str = "bf16"
+    layout: str = "bhsd"
+    keys: int = 0
+    """Number of keys where it is not `length`; the queries are the last tokens."""
+
+    @property
+    def key_length(self) -> int:
+        return self.keys or self.length
+
+    @property
+    def name(self) -> str:
+        mask = self.mask + (str(self.window) if self.window else "")
+        variant = [value for value, usual in ((self.dtype, "bf16"), (self.layout, "bhsd")) if value != usual]
+        keys = f"k{self.keys}" if self.keys else ""
+        return "-".join([f"b{self.batch}h{self.heads}/{self.kv_heads}s{self.length}{keys}d{self.dim}", mask, *self.extras, *variant])
+
+    @property
+    def group(self) -> str:
+        """Cases of a group share a bar: everything but the length."""
+        heads = "" if self.suite.startswith("dense") else f" {self.heads}/{self.kv_heads}"
+        return f"{self.suite} d{self.dim}{heads} {self.mask}{self.window or ''}"
+
+    @property
+    def pairs(self) -> float:
+        """(query, key) pairs of one head that count as work; a causal mask counts half, as the peers' papers do."""
+        square = self.length * self.length
+        causal = square / 2
+        band = self.length * min(self.window, self.length) - min(self.window, self.length) ** 2 / 2
+        return {"full": square, "causal": causal, "window": band, "mixed": (causal + band) / 2}[self.mask]
+
+    @property
+    def flops(self) -> float:
+        """Useful floating-point operations: two products of `dim` for each pair and head."""
+        return 4.0 * self.batch * self.heads * self.dim * self.pairs
+
+
+def dense(suite, lengths) -> list[Case]:
+    return [Case(suite, TOKENS // length, HIDDEN // dim, HIDDEN // dim, length, dim, mask)
+            for dim, mask, length in itertools.product((64, 128, 256), ("causal", "full"), lengths)]
+
+
+def gqa() -> list[Case]:
+    return [Case("gqa", 1, 32, kv_heads, length * 1024, 128, "causal")
+            for kv_heads, length in itertools.product((8, 2), (4, 8, 16, 32, 64, 128))]
+
+
+def window() -> list[Case]:
+    return [Case("window", 1, 32, 8, length * 1024, 128, "window", window=size)
+            for size, length in itertools.product((128, 512, 1024, 4096), (16, 64))]
+
+
+def extras() -> list[Case]:
+    plain = Case("extras", 1, 16, 16, TOKENS, 128, "causal")
+    return [plain, dataclasses.replace(plain, extras=("sink", "softcap", "lse"))]
+
+
+def mixed() -> list[Case]:
+    """Half the heads causal, half a window, beside each of them alone on all heads."""
+    sizes = ("mixed", 1, 16, 8, 32 * 1024, 128)
+    return [Case(*sizes, "mixed", window=1024), Case(*sizes, "causal"), Case(*sizes, "window", window=1024)]
+
+
+def variants() -> list[Case]:
+    """Not timed: other element types, layouts, patterns and key lengths, for tests."""
+    usual = Case("variants", 2, 6, 3, 333, 128, "causal")
+    return [dataclasses.replace(usual, **changes) for changes in (
+        {"dtype": "f16"}, {"dtype": "f16", "dim": 64, "mask": "full"}, {"layout": "bshd"},
+        {"layout": "bshd", "mask": "window", "window": 100}, {"keys": 1000}, {"keys": 1000, "mask": "full"},
+        {"length": 1, "keys": 777}, {"length": 500, "keys": 300}, {"length": 500, "keys": 300, "mask": "window", "window": 100},
+        {"mask": "prefix", "window": 150}, {"kv_heads": 2, "mask": "mixed", "window": 100},
+        {"extras": ("lse",), "length": 500, "keys": 300})]
+
+
+SUITES = {
+    "dense-long": lambda: dense("dense-long", (4096, 8192, 16384)),
+    "dense-short": lambda: dense("dense-short", (512, 1024, 2048)),
+    "gqa": gqa,
+    "window": window,
+    "extras": extras,
+    "mixed": mixed,
+}

@@ -1,0 +1,124 @@
+"""Our kernels: compiled ahead from the dialect, or on the spot; launched by the runtime."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import tempfile
+
+from .. import compiler
+from .cases import Case
+
+SOFTCAP = 30.0
+
+
+def name(case: Case) -> str:
+    """One kernel serves all lengths, batches and numbers of heads."""
+    mask = case.mask + (str(case.window) if case.window else "") + (f"x{case.kv_heads}" if case.mask == "mixed" else "")
+    variant = [value for value, usual in ((case.dtype, "bf16"), (case.layout, "bhsd")) if value != usual]
+    return "_".join([f"d{case.dim}", mask, *case.extras, *variant])
+
+
+def keys(case: Case) -> str:
+    """The key pattern of a case."""
+    if case.mask in ("window", "prefix"):
+        return f"#sparseattn.{'window' if case.mask == 'window' else 'prefix_lm'}<{case.window}>"
+    if case.mask == "mixed":
+        half = case.kv_heads // 2
+        entries = ["#sparseattn.causal"] * half + [f"#sparseattn.window<{case.window}>"] * (case.kv_heads - half)
+        return f"#sparseattn.head_table<[{', '.join(entries)}]>"
+    return f"#sparseattn.{case.mask}"
+
+
+def source(case: Case) -> str:
+    """The kernel of a case in the dialect (level L0), sizes left open."""
+    tensor = f"tensor<?x?x?x{case.dim}x{case.dtype}>"
+    types = [tensor] * 3 + (["tensor<?xf32>"] if "sink" in case.extras else [])
+    results = [tensor] + (["tensor<?x?x?xf32>"] if "lse" in case.extras else [])
+    arguments = ["%q", "%k", "%v"] + (["%sink"] if "sink" in case.extras else [])
+    clauses = f"keys({keys(case)})"
+    if "softcap" in case.extras:
+        clauses += f" score(#sparseattn.softcap<{SOFTCAP}>)"
+    if "sink" in case.extras:
+        clauses += " sink(%sink)"
+    if "lse" in case.extras:
+        clauses += " return_lse"
+    if case.layout != "bhsd":
+        clauses += f" layout({case.layout})"
+    count = len(results)
+    value = "%r" + (f":{count}" if count > 1 else "")
+    returned = ", ".join(f"%r#{i}" for i in range(count)) if count > 1 else "%r"
+    signature = ", ".join(f"{argument}: {type_}" for argument, type_ in zip(arguments, types))
+    return (f"func.func @{name(case)}({signature}) -> ({', '.join(results)}) {{\n"
+            f"  {value} = sparseattn.attention %q, %k, %v {clauses}\n"
+            f"    : ({', '.join(types)}) -> ({', '.join(results)})\n"
+            f"  return {returned} : {', '.join(results)}\n}}\n")
+
+
+def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
+    """Compiles the kernels of `cases` into sub-folders of `folder`."""
+    ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+    for case in {name(case): case for case in cases}.values():
+        target = folder / name(case)
+        target.mkdir(parents=True, exist_ok=True)
+        compiler.compile_gpu(source(case), target, name=name(case), ptxas=ptxas)
+        print(f"{name(case)}: {'cubin' if ptxas else 'PTX'}", flush=True)
+    return 0
+
+
+class Program:
+    """A launch of a kernel on given tensors: call it, then read `out`."""
+
+    def __init__(self, kernel, case: Case, q, k, v):
+        import torch
+
+        # The case's tensors are [B, H, S, D]; the kernel's may lie otherwise.
+        self.swaps = case.layout == "bshd"
+        self.operands = [x.transpose(1, 2).contiguous() if self.swaps else x for x in (q, k, v)]
+        self.reference_options = {}
+        if "sink" in case.extras:
+            sink = torch.randn(case.heads, device=q.device)
+            self.operands.append(sink)
+            self.reference_options["sink"] = sink
+        if "softcap" in case.extras:
+            self.reference_options["softcap"] = SOFTCAP
+        self.inputs = len(self.operands)
+        self.operands.append(torch.empty_like(self.operands[0]))
+        self.lse = None
+        if "lse" in case.extras:
+            self.lse = torch.empty(q.shape[:3], device=q.device, dtype=torch.float32)
+            self.operands.append(self.lse)
+        self.kernel = kernel
+
+    @property
+    def out(self):
+        """[B, H, S, D]."""
+        out = self.operands[self.inputs]
+        return out.transpose(1, 2) if self.swaps else out
+
+    def use_output(self, out) -> None:
+        """Writes to `out`, in the kernel's layout, from now on."""
+        self.operands[self.inputs] = out
+
+    def __call__(self):
+        self.kernel(*self.operands)
+        return self.out
+
+
+class Library:
+    """Kernels by case, from a folder that `prepare` made or compiled when first needed."""
+
+    def __init__(self, folder: pathlib.Path | None):
+        self.scratch = tempfile.TemporaryDirectory() if folder is None else None
+        self.folder = pathlib.Path(self.scratch.name) if folder is None else folder
+        self.loaded = {}
+
+    def program(self, case: Case, q, k, v) -> Program:
+        from .. import runtime
+
+        key = name(case)
+        if key not in self.loaded:
+            if self.scratch and not (self.folder / key).exists():
+                prepare(self.folder, [case])
+            self.loaded[key] = runtime.load(self.folder / key)(key)
+        return Program(self.loaded[key], case, q, k, v)

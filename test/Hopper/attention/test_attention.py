@@ -1,0 +1,60 @@
+"""Compiled attention on a Hopper GPU against float32, with poisoned outputs: set SPARSEATTN_TEST_HOPPER=1.
+
+SPARSEATTN_KERNELS names a folder that `tools/bench --prepare` made, where no compiler is at hand.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+from sparseattn.bench.cases import Case, variants
+
+MAY_USE_GPU = os.environ.get("SPARSEATTN_TEST_HOPPER") == "1"
+pytestmark = pytest.mark.skipif(not MAY_USE_GPU, reason="SPARSEATTN_TEST_HOPPER is not 1: no Hopper GPU may be used")
+if MAY_USE_GPU:
+    import torch
+
+    from sparseattn.bench import check, kernels
+
+LENGTHS = [1, 63, 64, 65, 127, 128, 129, 200, 1000, 4096]
+CASES = [
+    *[Case("test", 2, 4, 2, length, dim, mask) for dim in (64, 128, 256) for mask in ("full", "causal") for length in LENGTHS],
+    *[Case("test", 1, 4, 2, length, 128, "window", window=size)
+      for size in (128, 512, 1024, 4096) for length in (1, 100, 1000, 5001)],
+    *[Case("test", 1, heads, kv_heads, 777, 128, "causal") for heads, kv_heads in ((16, 1), (3, 1), (3, 3), (48, 16))],
+    *[Case("test", 1, 4, 4, length, 128, "causal", extras=("sink", "softcap", "lse")) for length in (1, 100, 1000, 4096)],
+    *variants(),
+]
+GUARD = 4096
+
+
+@pytest.fixture(scope="module")
+def library():
+    folder = os.environ.get("SPARSEATTN_KERNELS")
+    return kernels.Library(pathlib.Path(folder) if folder else None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_values(case, library):
+    """Right, the same bits twice, and nothing written beside the output."""
+    torch.manual_seed(len(case.name) + case.length)
+    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case.dtype]
+    q, k, v = (torch.randn(case.batch, heads, length, case.dim, device="cuda", dtype=dtype)
+               for heads, length in ((case.heads, case.length), *[(case.kv_heads, case.key_length)] * 2))
+    program = library.program(case, q, k, v)
+    buffer = torch.full((program.out.numel() + 2 * GUARD,), float("nan"), device="cuda", dtype=dtype)
+    program.use_output(buffer[GUARD:-GUARD].view(program.operands[program.inputs].shape))
+    program()
+    torch.cuda.synchronize()
+    if program.lse is not None:
+        for batch, head in ((0, 0), (case.batch - 1, case.heads - 1)):
+            _, lse = check.reference(case, q, k, v, batch, head, 0, case.length, **program.reference_options)
+            torch.testing.assert_close(program.lse[batch, head], lse, rtol=0, atol=2e-3)
+    assert check.error(case, q, k, v, program.out, **program.reference_options) <= check.TOLERANCE
+    assert torch.isnan(buffer[:GUARD]).all() and torch.isnan(buffer[-GUARD:]).all()
+    first = program.out.clone()
+    program.out.fill_(float("nan"))
+    program()
+    torch.cuda.synchronize()
+    assert torch.equal(first, program.out)

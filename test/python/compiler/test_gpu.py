@@ -1,0 +1,74 @@
+"""Attention from the dialect to artefacts for Hopper GPUs; no GPU is needed."""
+
+import os
+import shutil
+
+import pytest
+
+from sparseattn import compiler, runtime
+from sparseattn.bench import kernels
+from sparseattn.bench.cases import Case
+from sparseattn.compiler import CompilerError
+
+PTXAS = shutil.which("ptxas", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
+
+CASES = [Case("test", 1, heads, kv_heads, 512, dim, mask, window=window, extras=extras)
+         for heads, kv_heads, dim, mask, window, extras in [
+             (4, 4, 64, "full", 0, ()), (4, 4, 64, "causal", 0, ()),
+             (4, 4, 128, "full", 0, ()), (4, 1, 128, "causal", 0, ()),
+             (4, 4, 256, "full", 0, ()), (4, 4, 256, "causal", 0, ()),
+             (4, 2, 128, "window", 100, ()), (8, 4, 128, "mixed", 64, ()),
+             (4, 4, 128, "causal", 0, ("sink", "softcap", "lse"))]]
+
+
+@pytest.mark.parametrize("case", CASES, ids=kernels.name)
+def test_artefact(case, tmp_path):
+    """PTX everywhere; where CUDA's assembler is, it must not serialise products or spill."""
+    manifest = compiler.compile_gpu(kernels.source(case), tmp_path, ptxas=PTXAS)
+    name = kernels.name(case)
+    artefact = runtime.load(tmp_path)
+    assert artefact.manifest == manifest and artefact.names == (name,)
+    kernel = artefact(name)
+    names = [operand.name for operand in kernel.operands]
+    assert names == ["query", "key", "value", *[e for e in ("sink",) if e in case.extras], "out",
+                     *[e for e in ("lse",) if e in case.extras]]
+    assert kernel.operands[0].shape == ("B", "Hq", "Nq", case.dim) and kernel.operands[1].shape == ("B", "Hkv", "Nk", case.dim)
+    ptx = (tmp_path / f"{name}.ptx").read_text()
+    assert "wgmma.mma_async" in ptx and "cp.async.bulk.tensor" in ptx and "setmaxnreg" in ptx and ".extern .func" not in ptx
+    assert (tmp_path / f"{name}.cubin").exists() == (PTXAS is not None)
+
+
+def test_static_sizes_and_bshd(tmp_path):
+    text = """func.func @layer(%q: tensor<2x300x8x128xf16>, %k: tensor<2x500x2x128xf16>, %v: tensor<2x500x2x128xf16>)
+        -> (tensor<2x300x8x128xf16>, tensor<2x8x300xf32>) {
+      %o, %l = sparseattn.attention %q, %k, %v keys(#sparseattn.causal) return_lse layout(bshd)
+        : (tensor<2x300x8x128xf16>, tensor<2x500x2x128xf16>, tensor<2x500x2x128xf16>)
+          -> (tensor<2x300x8x128xf16>, tensor<2x8x300xf32>)
+      return %o, %l : tensor<2x300x8x128xf16>, tensor<2x8x300xf32>
+    }"""
+    compiler.compile_gpu(text, tmp_path)
+    kernel = runtime.load(tmp_path)("layer")
+    assert kernel.operands[0].axes == ("batch", "position", "head", "feature")
+    assert kernel.operands[0].shape == (2, 300, 8, 128) and kernel.operands[4].shape == (2, 8, 300)
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("tensor<1x2x64x128xf32>", "f32"),
+    ("tensor<1x2x64x80xbf16>", "80"),
+])
+def test_refused(text, reason, tmp_path):
+    source = f"""func.func @layer(%q: {text}, %k: {text}, %v: {text}) -> {text} {{
+      %o = sparseattn.attention %q, %k, %v keys(#sparseattn.causal) : ({text}, {text}, {text}) -> {text}
+      return %o : {text}
+    }}"""
+    with pytest.raises(CompilerError, match=reason):
+        compiler.compile_gpu(source, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_folder_and_no_attention(tmp_path):
+    with pytest.raises(CompilerError, match="does not exist"):
+        compiler.compile_gpu(kernels.source(CASES[0]), tmp_path / "none")
+    with pytest.raises(CompilerError, match="grid loop"):
+        compiler.compile_gpu("func.func @f(%x: f32) -> f32 { return %x : f32 }", tmp_path)
+    assert not list(tmp_path.iterdir())
