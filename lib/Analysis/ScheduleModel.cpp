@@ -159,7 +159,8 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
                                       three ? 160 : 240, order)});
   };
   for (const Entry &entry : entries)
-    for (auto [kind, name] : kMaskNames) {
+    for (const auto &named : kMaskNames) {
+      MaskKind kind = named.first;
       bool isTaken = llvm::any_of(rows, [&](const ScheduleRow &row) {
         return row.headDim == entry.headDim && row.valueDim == entry.valueDim && row.mask == kind;
       });

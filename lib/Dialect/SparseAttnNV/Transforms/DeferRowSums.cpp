@@ -45,7 +45,7 @@ static std::optional<RunningSum> matchRunningSum(scf::ForOp loop, unsigned index
       update->getBlock() != loop.getBody() || !update->hasOneUse())
     return std::nullopt;
   RunningSum found = {update, nullptr, {}, {}};
-  Value product, added;
+  Value added;
   if (auto fma = dyn_cast<math::FmaOp>(update)) {
     found.factor = fma.getA() == sum ? fma.getB() : fma.getA();
     if (fma.getA() != sum && fma.getB() != sum)

@@ -133,6 +133,8 @@ static FailureOr<Chain> findChain(scf::ForOp first, std::string &reason) {
   return chain;
 }
 
+namespace {
+
 /// Writes the overlapped form of a chain.
 class Overlap {
 public:
@@ -261,6 +263,8 @@ private:
   /// Number of blocks.
   Value total;
 };
+
+} // namespace
 
 static StringRef getKernelName(Operation *op) {
   auto kernel = op->getParentOfType<gpu::GPUFuncOp>();

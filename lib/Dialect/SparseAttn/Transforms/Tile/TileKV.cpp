@@ -128,7 +128,7 @@ BlockOrder TileExpander::orderBlocks(const TileKeys &keys, Value length) {
   if (!op.getBlocks()) {
     Value begin = k.floorDiv(keys.hull.begin, keyTile), end = k.ceilDiv(keys.hull.end, keyTile);
     Value last = k.sub(end, 1);
-    return {k.max(k.sub(end, begin), k.constant(0)), [=, this](OpBuilder &b, Value i) {
+    return {k.max(k.sub(end, begin), k.constant(0)), [=](OpBuilder &b, Value i) {
               IndexMath k(b, loc);
               return k.mul(k.sub(last, i), keyTile);
             }};
@@ -136,7 +136,7 @@ BlockOrder TileExpander::orderBlocks(const TileKeys &keys, Value length) {
   int64_t parts = *op.getBlock() / keyTile;
   Value count = k.mul(k.dim(op.getBlocks(), 0), parts), last = k.sub(count, 1);
   Value numBlocks = k.ceilDiv(length, *op.getBlock());
-  return {count, [=, this](OpBuilder &b, Value i) {
+  return {count, [=](OpBuilder &b, Value i) {
             IndexMath k(b, loc);
             Value part = k.sub(last, i);
             Value entry = k.extract(op.getBlocks(), k.floorDiv(part, parts));

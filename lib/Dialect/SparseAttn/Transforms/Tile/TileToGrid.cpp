@@ -285,14 +285,14 @@ LogicalResult sparseattn::tileToGrid(Operation *op, ScheduleAttr fallback) {
   if (auto attention = dyn_cast<AttentionOp>(op)) {
     if (attention.getEmitAttr())
       return miss(op, "block scores need a second pass over the keys", "compute the score with another operation");
-    GridBuilder(attention, attention.getScheduleAttr() ? attention.getScheduleAttr() : fallback).build();
+    GridBuilder<AttentionOp>(attention, attention.getScheduleAttr() ? attention.getScheduleAttr() : fallback).build();
     return success();
   }
   if (auto attention = dyn_cast<SparseAttentionOp>(op)) {
     ScheduleAttr schedule = attention.getScheduleAttr() ? attention.getScheduleAttr() : fallback;
     if (failed(checkSelection(attention, schedule)))
       return failure();
-    GridBuilder(attention, schedule).build();
+    GridBuilder<SparseAttentionOp>(attention, schedule).build();
     return success();
   }
   return miss(op, "it is not one softmax over one source of keys", "run sparseattn-decompose first");
