@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SmallPtrSet.h"
+#include <map>
 
 using namespace mlir;
 using namespace sparseattn;
@@ -36,7 +37,8 @@ public:
   SmallVector<LayerGroup> run() {
     assignLayers();
     SmallVector<LayerGroup> groups;
-    llvm::MapVector<int64_t, SmallVector<Operation *>> byLayer;
+    // Any number may be a layer; the keys of a DenseMap may not be the largest ones.
+    llvm::MapVector<int64_t, SmallVector<Operation *>, std::map<int64_t, unsigned>> byLayer;
     for (Operation &op : block)
       if (auto layer = layerOf.find(&op); layer != layerOf.end())
         byLayer[layer->second].push_back(&op);
