@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "sparseattn/Analysis/ScheduleModel.h"
+#include "sparseattn/Target/HopperTarget.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 #include "llvm/ADT/StringExtras.h"
@@ -14,23 +15,10 @@ using namespace mlir;
 using namespace sparseattn;
 
 namespace {
-/// Shared memory that a block of threads may have on compute capability 9.0.
-constexpr int64_t kSharedBytes = 227 * 1024;
 /// Barriers of all channels.
 constexpr int64_t kBarrierBytes = 256;
-/// Registers of a multiprocessor, and most of a thread.
-constexpr int64_t kRegisterFile = 64 * 1024;
-constexpr int64_t kThreadRegisters = 255;
-/// Threads of a warpgroup, and rows of its wgmma.
-constexpr int64_t kWarpgroup = 128;
-constexpr int64_t kWarpgroupRows = 64;
-/// Elements of 16 bits in a row of the 128-byte swizzle: feature blocks of a tile.
-constexpr int64_t kSwizzleElements = 64;
 /// Addresses, loop state, row maxima and sums.
 constexpr int64_t kOtherRegisters = 30;
-/// Widest n of wgmma, and its k for 16-bit elements.
-constexpr int64_t kMaxColumns = 256;
-constexpr int64_t kDotDepth = 16;
 } // namespace
 
 static constexpr std::pair<MaskKind, StringLiteral> kMaskNames[] = {{MaskKind::Full, "full"},
@@ -74,8 +62,8 @@ SmallVector<ResourceUse> sparseattn::getResourceUses(ScheduleAttr schedule, cons
   int64_t rows = schedule.getQueryTile(), keys = schedule.getKeyTile(), stages = schedule.getStages();
   int64_t consumers = schedule.getConsumers();
   // Tiles are whole feature blocks.
-  int64_t headDim = llvm::alignTo(problem.headDim, kSwizzleElements);
-  int64_t valueDim = llvm::alignTo(problem.valueDim, kSwizzleElements);
+  int64_t headDim = llvm::alignTo(problem.headDim, hopper::kSwizzleColumns);
+  int64_t valueDim = llvm::alignTo(problem.valueDim, hopper::kSwizzleColumns);
   int64_t bytes = (rows * headDim + stages * keys * (headDim + valueDim)) * problem.elementBytes + kBarrierBytes;
   std::string bytesFormula = (Twine("(") + Twine(rows) + "*" + Twine(headDim) + " + " + Twine(stages) + "*" + Twine(keys) +
                               "*(" + Twine(headDim) + "+" + Twine(valueDim) + "))*" + Twine(problem.elementBytes) + " + " +
@@ -90,25 +78,28 @@ SmallVector<ResourceUse> sparseattn::getResourceUses(ScheduleAttr schedule, cons
 
   // Every thread starts with the same number; setmaxnreg moves them between warpgroups.
   int64_t warpgroups = consumers + 1;
-  int64_t share = std::min(kRegisterFile / (warpgroups * kWarpgroup), kThreadRegisters), perThread = share / 8 * 8;
+  int64_t share = std::min(hopper::kRegisterFile / (warpgroups * hopper::kWarpgroupThreads),
+                           hopper::kMaxThreadRegisters);
+  int64_t perThread = share / 8 * 8;
   int64_t wanted = schedule.getProducerRegisters() + consumers * schedule.getConsumerRegisters();
-  return {{"shared memory (bytes)", bytes, kSharedBytes, bytesFormula},
+  return {{"shared memory (bytes)", bytes, hopper::kSharedMemoryLimit, bytesFormula},
           {"registers of a consumer thread", registers, schedule.getConsumerRegisters(), registersFormula},
-          {"registers of all warpgroups", wanted * kWarpgroup, perThread * warpgroups * kWarpgroup,
+          {"registers of all warpgroups", wanted * hopper::kWarpgroupThreads,
+           perThread * warpgroups * hopper::kWarpgroupThreads,
            (Twine("(") + Twine(schedule.getProducerRegisters()) + " + " + Twine(consumers) + "*" +
-            Twine(schedule.getConsumerRegisters()) + ")*" + Twine(kWarpgroup))
+            Twine(schedule.getConsumerRegisters()) + ")*" + Twine(hopper::kWarpgroupThreads))
                .str()}};
 }
 
 std::optional<std::string> sparseattn::findShapeMismatch(ScheduleAttr schedule, const ScheduleProblem &problem) {
-  int64_t rows = kWarpgroupRows * schedule.getConsumers();
+  int64_t rows = hopper::kMmaRows * schedule.getConsumers();
   if (schedule.getQueryTile() != rows)
     return ("query_tile is " + Twine(schedule.getQueryTile()) + "; " + Twine(schedule.getConsumers()) +
             " consumers compute " + Twine(rows) + " rows")
         .str();
-  if (schedule.getKeyTile() % kDotDepth != 0 || schedule.getKeyTile() > kMaxColumns)
-    return ("key_tile is " + Twine(schedule.getKeyTile()) + "; wgmma takes multiples of " + Twine(kDotDepth) + " up to " +
-            Twine(kMaxColumns))
+  if (schedule.getKeyTile() % hopper::kMmaDepth != 0 || schedule.getKeyTile() > hopper::kMmaMaxColumns)
+    return ("key_tile is " + Twine(schedule.getKeyTile()) + "; wgmma takes multiples of " + Twine(hopper::kMmaDepth) +
+            " up to " + Twine(hopper::kMmaMaxColumns))
         .str();
   if (problem.block && problem.block % schedule.getKeyTile() != 0)
     return ("key_tile is " + Twine(schedule.getKeyTile()) + ", which does not divide the block of " +

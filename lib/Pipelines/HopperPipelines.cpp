@@ -37,12 +37,7 @@ void sparseattn::buildToNVVM(OpPassManager &manager) {
   manager.addPass(createSparseAttnDecompose());
   manager.addPass(createSparseAttnSelectSchedule());
   // For what has no schedule in the table: tiles of a shape that warpgroups have.
-  SparseAttnTileToGridOptions grid;
-  grid.queryTile = 2 * hopper::kMmaRows;
-  grid.keyTile = hopper::kMmaRows;
-  manager.addPass(createSparseAttnTileToGrid(grid));
-  manager.addPass(createSparseAttnTileKV());
-  manager.addPass(createSparseAttnSplitMaskedBlocks());
+  addTilePasses(manager, /*queryTile=*/2 * hopper::kMmaRows, /*keyTile=*/hopper::kMmaRows);
   manager.addPass(createSparseAttnCheckTiles());
   // No canonicalisation before channels: it would unroll a loop over one masked
   // block, whose iterations number the items of a channel.

@@ -13,14 +13,18 @@
 using namespace mlir;
 using namespace sparseattn;
 
-void sparseattn::buildGraphToTilesPipeline(OpPassManager &manager, const GraphToTilesPipelineOptions &options) {
-  manager.addPass(createSparseAttnDecompose());
+void sparseattn::addTilePasses(OpPassManager &manager, int64_t queryTile, int64_t keyTile) {
   SparseAttnTileToGridOptions grid;
-  grid.queryTile = options.queryTile;
-  grid.keyTile = options.keyTile;
+  grid.queryTile = queryTile;
+  grid.keyTile = keyTile;
   manager.addPass(createSparseAttnTileToGrid(grid));
   manager.addPass(createSparseAttnTileKV());
   manager.addPass(createSparseAttnSplitMaskedBlocks());
+}
+
+void sparseattn::buildGraphToTilesPipeline(OpPassManager &manager, const GraphToTilesPipelineOptions &options) {
+  manager.addPass(createSparseAttnDecompose());
+  addTilePasses(manager, options.queryTile, options.keyTile);
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
   // Constants that CSE has just made one let bounds fold.

@@ -31,6 +31,10 @@ struct GraphToTilesPipelineOptions : mlir::PassPipelineOptions<GraphToTilesPipel
                           llvm::cl::desc("Keys of a block where an attention has no schedule"), llvm::cl::init(64)};
 };
 
+/// Attention without fused operations to grid, key loops and loops without
+/// mask; tile sizes are for what has no schedule. Nothing is canonicalised.
+void addTilePasses(mlir::OpPassManager &manager, int64_t queryTile, int64_t keyTile);
+
 /// Level L0 to L1: every attention becomes a grid of query tiles with loops over
 /// key blocks. An attention that cannot is an error; other operations stay.
 void buildGraphToTilesPipeline(mlir::OpPassManager &manager, const GraphToTilesPipelineOptions &options);

@@ -6,7 +6,6 @@
 
 #include "sparseattn/Target/GPU/GpuArtefact.h"
 #include "sparseattn/Pipelines/Pipelines.h"
-#include "sparseattn/Target/GPU/KernelManifest.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -58,15 +57,6 @@ static FailureOr<std::string> assemble(gpu::BinaryOp binary, StringRef ptx, Stri
   return (*image)->getBuffer().str();
 }
 
-/// A function that nothing defines would fail only when the driver links it.
-static LogicalResult checkResolved(gpu::BinaryOp binary, StringRef ptx) {
-  size_t at = ptx.find(".extern .func");
-  if (at == StringRef::npos)
-    return success();
-  return binary.emitOpError("calls a function that does not exist on the GPU: ")
-         << ptx.substr(at).split('\n').first.trim();
-}
-
 FailureOr<std::vector<ArtefactFile>> sparseattn::makeGpuArtefact(ModuleOp module, const GpuArtefactOptions &options) {
   // The manifest's entries, before the functions become text.
   std::map<std::string, json::Object> entries;
@@ -94,13 +84,10 @@ FailureOr<std::vector<ArtefactFile>> sparseattn::makeGpuArtefact(ModuleOp module
     std::string name = binary.getName().str();
     // A trailing zero is part of the object, not of the text.
     std::string ptx = object.getObject().getValue().rtrim('\0').str();
-    if (failed(checkResolved(binary, ptx)))
-      return failure();
     json::Object &entry = entries.at(name);
     auto add = [&](StringRef kind, std::string contents) {
-      KernelFile file = {name + "." + kind.str(), std::move(contents)};
-      entry[kind] = describeFile(file);
-      files.push_back({file.name, std::move(file.contents)});
+      files.push_back({name + "." + kind.str(), std::move(contents)});
+      entry[kind] = describeFile(files.back());
     };
     if (!options.ptxas.empty()) {
       FailureOr<std::string> cubin = assemble(binary, ptx, options.ptxas);

@@ -22,7 +22,7 @@ using namespace mlir;
 using namespace sparseattn;
 namespace json = llvm::json;
 
-json::Object sparseattn::describeFile(const KernelFile &file) {
+json::Object sparseattn::describeFile(const ArtefactFile &file) {
   uint64_t hash = 0xcbf29ce484222325;
   for (unsigned char byte : file.contents)
     hash = (hash ^ byte) * 0x100000001b3;

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -30,28 +28,7 @@ def _flash_window(q, k, v, case):
     return run
 
 
-@functools.lru_cache(maxsize=1)
-def _compiled_flex():
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, dynamic=False)
-
-
-def _flex(q, k, v, case):
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    def mask(b, h, row, column):
-        visible = row >= column
-        if case.mask == "window":
-            visible &= row - column < case.window
-        return visible
-
-    block_mask = create_block_mask(mask, None, None, case.length, case.length, device=q.device)
-    flex = _compiled_flex()
-    return lambda: flex(q, k, v, block_mask=block_mask, enable_gqa=case.heads != case.kv_heads)
-
-
-def programs(case, q, k, v, flex=False) -> dict:
+def programs(case, q, k, v) -> dict:
     """Name to callable returning [B, H, S, D]."""
     found = {}
     if case.mask in ("full", "causal") and not case.extras:
@@ -59,6 +36,4 @@ def programs(case, q, k, v, flex=False) -> dict:
         found["FA2"] = _sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, case)
     if case.mask == "window":
         found["FA2"] = _flash_window(q, k, v, case)
-    if flex:
-        found["FlexAttention"] = _flex(q, k, v, case)
     return found

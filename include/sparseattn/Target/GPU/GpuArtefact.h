@@ -7,6 +7,8 @@
 #ifndef SPARSEATTN_TARGET_GPU_GPUARTEFACT_H
 #define SPARSEATTN_TARGET_GPU_GPUARTEFACT_H
 
+#include "sparseattn/Target/GPU/KernelManifest.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include <string>
 #include <vector>
@@ -17,12 +19,6 @@ struct GpuArtefactOptions {
   /// ptxas, to add a cubin to each PTX; empty: PTX only, which the driver
   /// assembles when it is loaded.
   std::string ptxas;
-};
-
-/// One file of an artefact.
-struct ArtefactFile {
-  std::string name;
-  std::string contents;
 };
 
 /// manifest.json, and for each kernel PTX and, with ptxas, a cubin. `module`

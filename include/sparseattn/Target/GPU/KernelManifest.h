@@ -12,14 +12,14 @@
 
 namespace sparseattn {
 
-/// Files of a kernel, as the manifest names them.
-struct KernelFile {
+/// One file of an artefact.
+struct ArtefactFile {
   std::string name;
   std::string contents;
 };
 
 /// `{"file", "bytes", "fnv1a64"}` (lib/Runtime/README.md).
-llvm::json::Object describeFile(const KernelFile &file);
+llvm::json::Object describeFile(const ArtefactFile &file);
 
 /// The manifest's entry of `kernel`, a function with the attributes
 /// `sparseattn_nv.operands` and `sparseattn_nv.parameters` that
