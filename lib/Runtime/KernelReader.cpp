@@ -190,11 +190,12 @@ static std::vector<Term> readTerms(const Node &list, size_t least, size_t most, 
 }
 
 static void readDerived(const Node &node, const std::vector<Node> &attributes, KernelSpec &kernel) {
-  node.checkMembers({"name", "sum", "product", "minimum", "exact_quotient", "ceil_quotient", "largest_power_of_two"});
+  node.checkMembers({"name", "sum", "product", "minimum", "one_of", "exact_quotient", "ceil_quotient", "largest_power_of_two"});
   static constexpr std::pair<const char *, Operation> operations[] = {
       {"sum", Operation::Sum},
       {"product", Operation::Product},
       {"minimum", Operation::Minimum},
+      {"one_of", Operation::OneOf},
       {"exact_quotient", Operation::ExactQuotient},
       {"ceil_quotient", Operation::CeilQuotient},
       {"largest_power_of_two", Operation::LargestPowerOfTwo}};
@@ -206,7 +207,7 @@ static void readDerived(const Node &node, const std::vector<Node> &attributes, K
       continue;
     bool isQuotient = operation >= Operation::ExactQuotient;
     derived.operation = operation;
-    derived.terms = readTerms(*list, isQuotient ? 2 : 1, isQuotient ? 2 : 16,
+    derived.terms = readTerms(*list, isQuotient || operation == Operation::OneOf ? 2 : 1, isQuotient ? 2 : 16,
                               operation == Operation::Sum ? -(int64_t(1) << 40) : 0, kernel);
     ++count;
   }

@@ -70,7 +70,7 @@ struct Attribute {
   int value = -1;
 };
 
-enum class Operation { Sum, Product, Minimum, ExactQuotient, CeilQuotient, LargestPowerOfTwo };
+enum class Operation { Sum, Product, Minimum, OneOf, ExactQuotient, CeilQuotient, LargestPowerOfTwo };
 
 struct Derived {
   Operation operation;

@@ -100,6 +100,17 @@ static void derive(const KernelSpec &kernel, const Derived &derived, Problem &pr
     for (const Term &term : derived.terms)
       result = std::min(result, evaluate(term, problem));
     break;
+  case Operation::OneOf: {
+    std::string choices;
+    bool isOne = false;
+    for (size_t index = 1; index < derived.terms.size(); ++index) {
+      isOne |= evaluate(derived.terms[index], problem) == result;
+      choices += (index > 1 ? " or " : "") + describe(index);
+    }
+    if (!isOne)
+      refuse("kernel '", kernel.name, "': expected ", describe(0), " to be ", choices, " (for '", name, "')");
+    break;
+  }
   case Operation::ExactQuotient:
     if (second < 1 || result % second)
       refuse("kernel '", kernel.name, "': ", describe(0), " is not a multiple of ", describe(1), " (for '", name, "')");

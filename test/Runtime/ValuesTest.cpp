@@ -68,6 +68,8 @@ TEST_F(ValuesTest, Operations) {
   expectValue({{"product", {"A", "B", 3}}}, 5, 7, 105);
   expectValue({{"product", {"A", "B"}}}, 0, 7, 0);
   expectValue({{"minimum", {"A", "B", 6}}}, 5, 7, 5);
+  expectValue({{"one_of", {"A", 1, "B"}}}, 4, 4, 4);
+  expectValue({{"one_of", {"A", 1, "B"}}}, 1, 4, 1);
   expectValue({{"exact_quotient", {"A", "B"}}}, 12, 4, 3);
   expectValue({{"ceil_quotient", {"A", "B"}}}, 12, 5, 3);
   expectValue({{"ceil_quotient", {"A", "B"}}}, 10, 5, 2);
@@ -84,6 +86,7 @@ TEST_F(ValuesTest, Refusals) {
   expectRefused({{"sum", {"A", -10}}}, 5, 1, "'V' is negative for these sizes");
   expectRefused({{"sum", {"A", 9223372036854775807}}}, 1, 1, "'V' is too large for these sizes");
   expectRefused({{"product", {9223372036854775807, "A"}}}, 2, 1, "'V' is too large for these sizes");
+  expectRefused({{"one_of", {"A", 1, "B"}}}, 7, 2, "expected A = 7 to be 1 or B = 2 (for 'V')");
   expectRefused({{"exact_quotient", {"A", "B"}}}, 7, 2, "A = 7 is not a multiple of B = 2 (for 'V')");
   expectRefused({{"exact_quotient", {"A", "B"}}}, 7, 0, "A = 7 is not a multiple of B = 0");
   expectRefused({{"ceil_quotient", {"A", "B"}}}, 7, 0, "B = 0 must be at least 1");

@@ -97,15 +97,22 @@ func.func @range(%q: !q, %k: !kv, %b: index, %begin: tensor<16xindex>, %end: ten
   return %o : tensor<16x64xf32>
 }
 
-// The same loop over a list: two key tiles for each entry, in descending order.
+// The same loop over a list: two key tiles for each entry, in descending order, from the last entry that names a block
+// that some row sees.
 // CHECK-LABEL: func.func @blocks(
 // CHECK-SAME: %[[LIST:[^ ]*]]: tensor<?xi32>
-// CHECK: scf.for %[[I:.*]] = %c0
+// CHECK: %[[ENTRIES:.*]] = scf.for %[[AT:.*]] = %c0{{.*}} iter_args(%[[COUNT:.*]] = %c0
+// CHECK: tensor.extract %[[LIST]][%[[AT]]]
+// CHECK: %[[NEXT:.*]] = arith.addi %[[AT]], %c1
+// CHECK: %[[NEW:.*]] = arith.select %{{.*}}, %[[NEXT]], %[[COUNT]]
+// CHECK: scf.yield %[[NEW]] : index
+// CHECK: %[[PARTS:.*]] = arith.muli %[[ENTRIES]], %c2
+// CHECK: scf.for %[[I:.*]] = %c0{{.*}} to %[[PARTS]]
 // CHECK: %[[PART:.*]] = arith.subi %{{.*}}, %[[I]]
 // CHECK: %[[PLACE:.*]] = arith.divui %[[PART]], %c2
 // CHECK: %[[ENTRY:.*]] = tensor.extract %[[LIST]][%[[PLACE]]]
-// CHECK: arith.select
-// CHECK: %[[BEGIN:.*]] = arith.muli %{{.*}}, %c64
+// CHECK: %[[NAMED:.*]] = arith.muli %{{.*}}, %c64
+// CHECK: %[[BEGIN:.*]] = arith.select %{{.*}}, %[[NAMED]],
 // CHECK: arith.remui %[[PART]], %c2
 // CHECK: %[[COL:.*]] = arith.addi %[[BEGIN]],
 // CHECK: sparseattn.load_tile %{{.*}}[%{{.*}}, %{{.*}}, %[[COL]]]

@@ -122,6 +122,7 @@ LogicalResult KernelEmitter::emitOp(Operation *op) {
   return TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](arith::ConstantOp constant) { return emitConstant(constant); })
       .Case([&](scf::ForOp loop) { return emitFor(loop); })
+      .Case([&](scf::IfOp branch) { return emitIf(branch); })
       .Case([&](tensor::DimOp dim) { return emitDim(dim); })
       .Case([&](tensor::ExtractOp extract) { return emitExtract(extract); })
       .Case([&](tensor::SplatOp splat) { return emitSplat(splat); })
@@ -190,16 +191,42 @@ LogicalResult KernelEmitter::emitFor(scf::ForOp op) {
   map.map(op.getInductionVar(), loop.getInductionVar());
   map.map(op.getRegionIterArgs(), loop.getRegionIterArgs());
   map.map(op.getResults(), loop.getResults());
+  return emitBody(*op.getBody(), *loop.getBody());
+}
+
+/// The condition is a number, so that all threads of the warpgroup take one way.
+LogicalResult KernelEmitter::emitIf(scf::IfOp op) {
+  Value condition = lookup(op.getCondition());
+  if (!condition)
+    return failure();
+  SmallVector<Type> types;
+  for (Type type : op.getResultTypes()) {
+    types.push_back(convert(type));
+    if (!types.back())
+      return op.emitOpError("makes ") << type << ", which is no tile of " << schedule.getQueryTile()
+                                      << " query rows, so no warpgroup holds it";
+  }
+  bool hasElse = !op.getElseRegion().empty();
+  auto branch = scf::IfOp::create(builder, op.getLoc(), types, condition, hasElse);
+  map.map(op.getResults(), branch.getResults());
+  if (failed(emitBody(*op.thenBlock(), *branch.thenBlock())))
+    return failure();
+  return hasElse ? emitBody(*op.elseBlock(), *branch.elseBlock()) : success();
+}
+
+/// Emits what a region of control flow holds into its counterpart, which has a
+/// terminator already where there is nothing to hand on.
+LogicalResult KernelEmitter::emitBody(Block &from, Block &to) {
   OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToStart(loop.getBody());
-  for (Operation &inner : op.getBody()->without_terminator())
+  builder.setInsertionPointToStart(&to);
+  for (Operation &inner : from.without_terminator())
     if (failed(emitOp(&inner)))
       return failure();
   SmallVector<Value> yielded;
-  if (failed(lookupAll(op.getBody()->getTerminator()->getOperands(), yielded)))
+  if (failed(lookupAll(from.getTerminator()->getOperands(), yielded)))
     return failure();
   if (!yielded.empty())
-    scf::YieldOp::create(builder, op.getLoc(), yielded);
+    scf::YieldOp::create(builder, from.getTerminator()->getLoc(), yielded);
   return success();
 }
 

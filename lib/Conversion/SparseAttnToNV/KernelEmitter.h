@@ -45,6 +45,8 @@ private:
   mlir::LogicalResult emitArithmetic(mlir::Operation *op);
   mlir::LogicalResult emitConstant(mlir::arith::ConstantOp op);
   mlir::LogicalResult emitFor(mlir::scf::ForOp op);
+  mlir::LogicalResult emitIf(mlir::scf::IfOp op);
+  mlir::LogicalResult emitBody(mlir::Block &from, mlir::Block &to);
   mlir::LogicalResult emitSplat(mlir::tensor::SplatOp op);
   mlir::LogicalResult emitRows(TileRowsOp op);
   mlir::LogicalResult emitMask(TileMaskOp op);

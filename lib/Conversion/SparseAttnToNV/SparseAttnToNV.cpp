@@ -5,8 +5,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelEmitter.h"
+#include "OperandDescriptions.h"
 #include "sparseattn/Conversion/Passes.h"
-#include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Target/HopperTarget.h"
@@ -53,74 +53,6 @@ static LogicalResult checkSchedule(scf::ForallOp grid, ScheduleAttr schedule) {
            << schedule.getKeyTile() << "; expected a multiple of " << hopper::kMmaDepth << " up to "
            << hopper::kMmaMaxColumns;
   return success();
-}
-
-/// Says what the tensors of the kernel are, in the order of its operands:
-/// name, role and the meaning of each axis. Sizes with one name are equal.
-static void describeOperands(func::FuncOp function, scf::ForallOp grid, gpu::GPUFuncOp kernel) {
-  Builder builder(function.getContext());
-  unsigned numArguments = function.getNumArguments();
-  SmallVector<SmallVector<StringRef>> axes(numArguments + function.getNumResults());
-  SmallVector<StringRef> names(axes.size());
-  auto describe = [&](Value value, StringRef name, Layout layout, StringRef heads, StringRef length, StringRef dim) {
-    LayoutDims dims = getLayoutDims(layout);
-    unsigned operand = cast<BlockArgument>(value).getArgNumber();
-    names[operand] = name;
-    axes[operand].assign(dims.rank(), dim);
-    axes[operand][dims.head] = heads;
-    axes[operand][dims.seq] = length;
-    if (dims.batch >= 0)
-      axes[operand][dims.batch] = "B";
-  };
-  Layout layout = Layout::BHSD;
-  grid.walk([&](LoadTileOp load) {
-    layout = load.getLayout();
-    for (OpOperand &use : load.getTile().getUses()) {
-      auto dot = dyn_cast<TileDotOp>(use.getOwner());
-      if (!dot)
-        continue;
-      if (use.getOperandNumber() == 0)
-        describe(load.getSource(), "query", layout, "Hq", "Nq", "D");
-      else if (dot.getTransposeB())
-        describe(load.getSource(), "key", layout, "Hkv", "Nk", "D");
-      else
-        describe(load.getSource(), "value", layout, "Hkv", "Nk", "Dv");
-    }
-  });
-  LayoutDims dims = getLayoutDims(layout);
-  for (auto [index, type] : llvm::enumerate(function.getResultTypes())) {
-    unsigned operand = numArguments + index;
-    auto tensor = dyn_cast<RankedTensorType>(type);
-    if (!tensor)
-      continue;
-    if (tensor.getRank() == dims.rank()) {
-      names[operand] = "out";
-      axes[operand].assign(dims.rank(), "Dv");
-      axes[operand][dims.head] = "Hq";
-      axes[operand][dims.seq] = "Nq";
-      axes[operand][dims.batch] = "B";
-    } else {
-      names[operand] = "lse";
-      axes[operand] = {"B", "Hq", "Nq"};
-    }
-  }
-  SmallVector<Attribute> operands;
-  for (unsigned operand = 0; operand < axes.size(); ++operand) {
-    bool isInput = operand < numArguments;
-    Type type = isInput ? function.getArgument(operand).getType() : function.getResultTypes()[operand - numArguments];
-    if (names[operand].empty()) {
-      auto tensor = dyn_cast<RankedTensorType>(type);
-      names[operand] = tensor ? "sink" : "q_offset";
-      if (tensor)
-        axes[operand].assign(tensor.getRank(), "Hq");
-    }
-    operands.push_back(builder.getDictionaryAttr(
-        {builder.getNamedAttr("name", builder.getStringAttr(names[operand])),
-         builder.getNamedAttr("role", builder.getStringAttr(isInput ? "input" : "output")),
-         builder.getNamedAttr("type", TypeAttr::get(type)),
-         builder.getNamedAttr("axes", builder.getStrArrayAttr(axes[operand]))}));
-  }
-  kernel->setAttr("sparseattn_nv.operands", builder.getArrayAttr(operands));
 }
 
 static LogicalResult convertFunction(func::FuncOp function) {

@@ -39,6 +39,8 @@ struct Operand {
   bool isInput;
   Type element;
   SmallVector<StringRef> sizes;
+  /// Queries that share a list, of a selection; 0 for others.
+  int64_t queryBlock = 0;
   /// Tensors with a feature axis are read and written 16 bytes at a time.
   bool hasFeatures() const { return llvm::any_of(sizes, [](StringRef s) { return s == "D" || s == "Dv"; }); }
 };
@@ -70,8 +72,12 @@ private:
 static StringRef getAxisName(StringRef size) {
   return llvm::StringSwitch<StringRef>(size)
       .Case("B", "batch")
-      .Cases({"Hq", "Hkv"}, "head")
+      .Cases({"Hq", "Hkv", "Hs"}, "head")
       .Cases({"Nq", "Nk"}, "position")
+      .Case("Tq", "query_block")
+      .Case("K", "entry")
+      .Case("bounds", "bound")
+      .Case("S1", "document")
       .Default("feature");
 }
 
@@ -95,6 +101,8 @@ LogicalResult ManifestWriter::readOperands() {
     if (!tensor)
       continue;
     Operand operand = {names.back(), entry.getAs<StringAttr>("role").getValue() == "input", tensor.getElementType(), {}};
+    if (auto queries = entry.getAs<IntegerAttr>("query_block"))
+      operand.queryBlock = queries.getInt();
     for (auto [axis, extent] : llvm::zip(entry.getAs<ArrayAttr>("axes").getAsValueRange<StringAttr>(), tensor.getShape())) {
       operand.sizes.push_back(axis);
       if (ShapedType::isDynamic(extent))
@@ -144,7 +152,15 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
   auto value = [](StringRef name, StringRef operation, json::Value first, json::Value second) {
     return json::Object{{"name", name}, {operation, json::Array{std::move(first), std::move(second)}}};
   };
-  return json::Array{
+  json::Array list;
+  for (const Operand &operand : tensors)
+    if (operand.queryBlock != 0) {
+      list.push_back(value("query_blocks", "ceil_quotient", size("Nq"), operand.queryBlock));
+      list.push_back(value("selection_length", "one_of", size("Tq"), "query_blocks"));
+      list.push_back(json::Object{
+          {"name", "selection_heads"}, {"one_of", json::Array{size("Hs"), 1, size("Hkv"), size("Hq")}}});
+    }
+  json::Array common{
       value("group", "exact_quotient", size("Hq"), size("Hkv")),
       value("tiles", "ceil_quotient", size("Nq"), schedule.getQueryTile()),
       value("heads", "product", size("B"), size("Hq")),
@@ -154,6 +170,8 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
       value("cached_heads", "product", "cached_kv_heads", "group"),
       value("head_group", "minimum", "cached_heads", "heads"),
   };
+  llvm::append_range(list, common);
+  return list;
 }
 
 /// Blocks of 64 features are a dimension of their own, because a swizzled row
@@ -226,8 +244,10 @@ FailureOr<json::Object> ManifestWriter::write() {
   for (StringRef skipped : {"B", "Hq", "Hkv", "Nq"})
     if (!fixed.contains(skipped))
       zeros[skipped] = "skip";
-  if (!fixed.contains("Nk"))
-    zeros["Nk"] = "launch";
+  for (StringRef handled : {"Nk", "K"})
+    if (llvm::any_of(tensors, [&](const Operand &operand) { return llvm::is_contained(operand.sizes, handled); }) &&
+        !fixed.contains(handled))
+      zeros[handled] = "launch";
   json::Object entry{
       {"name", name},
       {"symbol", name},

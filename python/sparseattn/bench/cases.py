@@ -7,6 +7,8 @@ import itertools
 
 TOKENS = 16 * 1024
 """Batch times length of the dense suites."""
+LIST_QUERIES = 128
+"""Queries that share a list of key blocks."""
 HIDDEN = 2048
 """Heads times head dimension of the dense suites."""
 
@@ -30,6 +32,12 @@ class Case:
     layout: str = "bhsd"
     keys: int = 0
     """Number of keys where it is not `length`; the queries are the last tokens."""
+    block: int = 0
+    """Keys of a block, where LIST_QUERIES queries share a list of the blocks that they see; 0: there are no lists."""
+    density: float = 0.25
+    """Share of the blocks that a list names."""
+    list_heads: int = 1
+    """Heads of the lists: 1, `kv_heads` or `heads`."""
 
     @property
     def key_length(self) -> int:
@@ -40,6 +48,8 @@ class Case:
         mask = self.mask + (str(self.window) if self.window else "")
         variant = [value for value, usual in ((self.dtype, "bf16"), (self.layout, "bhsd")) if value != usual]
         keys = f"k{self.keys}" if self.keys else ""
+        if self.block:
+            variant.append(f"blocks{self.block}x{self.density:g}" + (f"h{self.list_heads}" if self.list_heads > 1 else ""))
         return "-".join([f"b{self.batch}h{self.heads}/{self.kv_heads}s{self.length}{keys}d{self.dim}", mask, *self.extras, *variant])
 
     @property

@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from .cases import LIST_QUERIES
+
 TOLERANCE = 4e-3
 """Largest relative error (norm of the difference over norm of the reference) of a 16-bit kernel."""
 ROWS = 512
@@ -25,7 +27,20 @@ def visible(case, kv_head: int, rows: torch.Tensor, columns: torch.Tensor) -> to
     return mask
 
 
-def reference(case, q, k, v, batch: int, head: int, begin: int, end: int, sink=None, softcap=None):
+def listed(case, selection, batch: int, head: int, begin: int, end: int) -> torch.Tensor:
+    """Boolean mask of query rows [begin, end): the keys of the blocks in their lists."""
+    heads = selection.shape[1]
+    lists = selection[batch, {1: 0, case.heads: head}.get(heads, head // (case.heads // case.kv_heads))].long()
+    blocks = -(-case.key_length // case.block)
+    # Entries that name no block are marked behind the last one.
+    named = torch.zeros(lists.shape[0], blocks + 1, dtype=torch.bool, device=lists.device)
+    named.scatter_(1, torch.where((lists >= 0) & (lists < blocks), lists, blocks), True)
+    rows = torch.arange(begin, end, device=lists.device) // LIST_QUERIES
+    columns = torch.arange(case.key_length, device=lists.device) // case.block
+    return named[rows][:, columns]
+
+
+def reference(case, q, k, v, batch: int, head: int, begin: int, end: int, sink=None, softcap=None, selection=None):
     """(out, lse) of query rows [begin, end) of one head, float32."""
     kv_head = head // (case.heads // case.kv_heads)
     scores = (q[batch, head, begin:end].float() @ k[batch, kv_head].float().T) / math.sqrt(case.dim)
@@ -34,6 +49,8 @@ def reference(case, q, k, v, batch: int, head: int, begin: int, end: int, sink=N
     columns = torch.arange(case.key_length, device=q.device)
     rows = torch.arange(begin, end, device=q.device) + case.key_length - case.length
     scores.masked_fill_(~visible(case, kv_head, rows, columns), -math.inf)
+    if selection is not None:
+        scores.masked_fill_(~listed(case, selection, batch, head, begin, end), -math.inf)
     joined = scores if sink is None else torch.cat([scores, sink[head].expand(end - begin, 1)], 1)
     lse = torch.logsumexp(joined, 1)
     weights = torch.exp(scores - torch.where(lse.isfinite(), lse, 0.0)[:, None])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import shutil
 import tempfile
 
 from .. import compiler
-from .cases import Case
+from .cases import LIST_QUERIES, Case
 
 SOFTCAP = 30.0
 
@@ -16,6 +17,8 @@ def name(case: Case) -> str:
     """One kernel serves all lengths, batches and numbers of heads."""
     mask = case.mask + (str(case.window) if case.window else "") + (f"x{case.kv_heads}" if case.mask == "mixed" else "")
     variant = [value for value, usual in ((case.dtype, "bf16"), (case.layout, "bhsd")) if value != usual]
+    if case.block:
+        variant.append(f"blocks{case.block}")
     return "_".join([f"d{case.dim}", mask, *case.extras, *variant])
 
 
@@ -33,10 +36,12 @@ def keys(case: Case) -> str:
 def source(case: Case) -> str:
     """The kernel of a case in the dialect (level L0), sizes left open."""
     tensor = f"tensor<?x?x?x{case.dim}x{case.dtype}>"
-    types = [tensor] * 3 + (["tensor<?xf32>"] if "sink" in case.extras else [])
+    lists = case.block > 0
+    types = [tensor] * 3 + ["tensor<?x?x?x?xi32>"] * lists + (["tensor<?xf32>"] if "sink" in case.extras else [])
     results = [tensor] + (["tensor<?x?x?xf32>"] if "lse" in case.extras else [])
-    arguments = ["%q", "%k", "%v"] + (["%sink"] if "sink" in case.extras else [])
-    clauses = f"keys({keys(case)})"
+    arguments = ["%q", "%k", "%v"] + ["%selection"] * lists + (["%sink"] if "sink" in case.extras else [])
+    clauses = f"selection(%selection) block {case.block} query_block {LIST_QUERIES} " if lists else ""
+    clauses += f"keys({keys(case)})"
     if "softcap" in case.extras:
         clauses += f" score(#sparseattn.softcap<{SOFTCAP}>)"
     if "sink" in case.extras:
@@ -50,7 +55,7 @@ def source(case: Case) -> str:
     returned = ", ".join(f"%r#{i}" for i in range(count)) if count > 1 else "%r"
     signature = ", ".join(f"{argument}: {type_}" for argument, type_ in zip(arguments, types))
     return (f"func.func @{name(case)}({signature}) -> ({', '.join(results)}) {{\n"
-            f"  {value} = sparseattn.attention %q, %k, %v {clauses}\n"
+            f"  {value} = sparseattn.{'sparse_attention' if lists else 'attention'} %q, %k, %v {clauses}\n"
             f"    : ({', '.join(types)}) -> ({', '.join(results)})\n"
             f"  return {returned} : {', '.join(results)}\n}}\n")
 
@@ -66,6 +71,29 @@ def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
     return 0
 
 
+def random_lists(case: Case, device):
+    """i32 [B, list heads, tiles, K]: for each tile of queries a random share of the blocks that it may see, in random
+    order, padded with -1 in random places. Every fifth list is empty, and some entries name blocks that do not exist."""
+    import torch
+
+    blocks = -(-case.key_length // case.block)
+    tiles = -(-case.length // LIST_QUERIES)
+    shape = (case.batch, case.list_heads, tiles)
+    last = torch.arange(1, tiles + 1, device=device) * LIST_QUERIES + case.key_length - case.length
+    seen = (last.clamp(0, case.key_length) + case.block - 1) // case.block if case.mask == "causal" else last * 0 + blocks
+    width = max(1, math.ceil(case.density * blocks)) + 1
+    # A random order of the blocks, of which the first of those that are seen.
+    order = torch.rand(*shape, blocks, device=device).masked_fill(
+        torch.arange(blocks, device=device) >= seen[:, None], 2.0).argsort(-1)[..., :width - 1]
+    count = (case.density * seen).ceil()[:, None]
+    entries = torch.full((*shape, width), -1, dtype=torch.int32, device=device)
+    entries[..., :order.shape[-1]] = order.masked_fill(torch.arange(order.shape[-1], device=device) >= count, -1).int()
+    entries[..., -1] = torch.where(torch.rand(shape, device=device) < 0.5, -7, blocks + 3)
+    entries = entries.gather(-1, torch.rand(*shape, width, device=device).argsort(-1))
+    entries[:, :, 4::5] = -1
+    return entries.contiguous()
+
+
 class Program:
     """A launch of a kernel on given tensors: call it, then read `out`."""
 
@@ -76,6 +104,10 @@ class Program:
         self.swaps = case.layout == "bshd"
         self.operands = [x.transpose(1, 2).contiguous() if self.swaps else x for x in (q, k, v)]
         self.reference_options = {}
+        if case.block:
+            selection = random_lists(case, q.device)
+            self.operands.append(selection)
+            self.reference_options["selection"] = selection
         if "sink" in case.extras:
             sink = torch.randn(case.heads, device=q.device)
             self.operands.append(sink)

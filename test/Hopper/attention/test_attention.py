@@ -25,6 +25,11 @@ CASES = [
     *[Case("test", 1, heads, kv_heads, 777, 128, "causal") for heads, kv_heads in ((16, 1), (3, 1), (3, 3), (48, 16))],
     *[Case("test", 1, 4, 4, length, 128, "causal", extras=("sink", "softcap", "lse")) for length in (1, 100, 1000, 4096)],
     *variants(),
+    *[Case("test", 2, 4, 2, length, 128, mask, block=block, list_heads=heads, keys=keys, extras=("lse",))
+      for block in (128, 64) for mask in ("causal", "full")
+      for length, keys, heads in ((1, 0, 1), (129, 0, 2), (1000, 0, 4), (1000, 1777, 1), (500, 100, 2), (4096, 0, 1))],
+    *[Case("test", 1, 4, 2, 2000, dim, "causal", block=128, density=density) for dim in (64, 128, 256) for density in (0.0, 1.0)],
+    Case("test", 1, 4, 2, 1500, 128, "causal", block=64, extras=("sink", "softcap", "lse")),
 ]
 GUARD = 4096
 

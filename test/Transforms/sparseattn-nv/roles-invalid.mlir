@@ -63,17 +63,18 @@ gpu.module @m {
 // -----
 
 gpu.module @m {
-  gpu.func @carried(%map: !sparseattn_nv.tensor_map, %n: i32, %seed: i32) kernel
+  gpu.func @carried(%map: !sparseattn_nv.tensor_map, %n: i32, %zero: tensor<64xi32, #sparseattn_nv.row>) kernel
       attributes {sparseattn.schedule = #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>} {
     %c0 = arith.constant 0 : i32
     %c1 = arith.constant 1 : i32
-    %last = scf.for %i = %c0 to %n step %c1 iter_args(%at = %seed) -> (i32) : i32 {
+    %first = arith.constant 0 : index
+    %last = scf.for %i = %c0 to %n step %c1 iter_args(%rows = %zero) -> (tensor<64xi32, #sparseattn_nv.row>) : i32 {
       // expected-error @+1 {{must be known to the producer, but depends on what a loop of the consumers carries}}
+      %at = tensor.extract %rows[%first] : tensor<64xi32, #sparseattn_nv.row>
       %k = sparseattn_nv.load %map[%at, %at, %at] : !sparseattn_nv.tile<64x64xbf16>
       %p = sparseattn_nv.dot %k, %k transpose_b : !sparseattn_nv.tile<64x64xbf16>, !sparseattn_nv.tile<64x64xbf16>
       %s = sparseattn_nv.wait %p outstanding(0) : !sparseattn_nv.pending<tensor<64x64xf32, #sparseattn_nv.acc>>
-      %next = arith.addi %at, %i : i32
-      scf.yield %next : i32
+      scf.yield %rows : tensor<64xi32, #sparseattn_nv.row>
     }
     gpu.return
   }

@@ -180,14 +180,100 @@ gpu.module @kernels {
 }
 
 // -----
-// Positions from memory are not known here.
+// Both roles read how many items there are, the consumers by another way to the same address.
 !keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
 gpu.module @kernels {
-  gpu.func @loaded(%map: !sparseattn_nv.tensor_map, %list: !llvm.ptr<1>) kernel {
+  gpu.func @loaded(%map: !sparseattn_nv.tensor_map, %list: !llvm.ptr<1>, %tile: i64) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c4 = arith.constant 4 : i64
+    %k = sparseattn_nv.channel "key" : !keys
+    sparseattn_nv.specialize producer registers(24) {
+      %at = llvm.getelementptr %list[%tile] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+      %n = llvm.load %at : !llvm.ptr<1> -> i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %byte = arith.muli %tile, %c4 : i64
+      %at = llvm.getelementptr %list[%byte] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i8
+      %n = llvm.load %at : !llvm.ptr<1> -> i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        %t = sparseattn_nv.await %k[%i] : !keys
+        sparseattn_nv.release %k[%i] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// The consumers read the number of the next tile.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @loaded_elsewhere(%map: !sparseattn_nv.tensor_map, %list: !llvm.ptr<1>, %tile: i64) kernel {
     %c0 = arith.constant 0 : i32
     %c1 = arith.constant 1 : i32
     %k = sparseattn_nv.channel "key" : !keys
-    %n = llvm.load %list : !llvm.ptr<1> -> i32
+    sparseattn_nv.specialize producer registers(24) {
+      %at = llvm.getelementptr %list[%tile] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+      %n = llvm.load %at : !llvm.ptr<1> -> i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        // expected-error@+1 {{breaks the protocol of channels: no role can go on}}
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %at = llvm.getelementptr %list[%tile] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+      %next = llvm.getelementptr %at[1] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i32
+      %n = llvm.load %next : !llvm.ptr<1> -> i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        %t = sparseattn_nv.await %k[%i] : !keys
+        sparseattn_nv.release %k[%i] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Without keys this launch divides by 0; the others are verified.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  // expected-note@+1 {{found for block 0 with arguments #1 = 127}}
+  gpu.func @some_launches(%map: !sparseattn_nv.tensor_map, %nk: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c127 = arith.constant 127 : i32
+    %none = arith.subi %nk, %c1 : i32
+    %some = arith.divui %c127, %none : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    // expected-error@+1 {{never releases item 0 of channel key}}
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %some step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      scf.for %i = %c0 to %some step %c1 : i32 {
+        %t = sparseattn_nv.await %k[%i] : !keys
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Numbers that are computed from others than integers are not known here.
+!keys = !sparseattn_nv.channel<128x64xbf16, stages = 1>
+gpu.module @kernels {
+  gpu.func @unknown(%map: !sparseattn_nv.tensor_map, %x: f32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    %n = arith.fptosi %x : f32 to i32
     sparseattn_nv.specialize producer registers(24) {
       // expected-remark@+1 {{channels not verified: this depends on numbers that are known at run time only}}
       scf.for %i = %c0 to %n step %c1 : i32 {

@@ -12,13 +12,16 @@ from sparseattn.compiler import CompilerError
 
 PTXAS = shutil.which("ptxas", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
 
-CASES = [Case("test", 1, heads, kv_heads, 512, dim, mask, window=window, extras=extras)
+CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, block=block, extras=extras)
+           for dim, mask, block, extras in [(128, "causal", 128, ()), (128, "full", 64, ("lse",)), (64, "causal", 64, ()),
+                                            (256, "causal", 128, ()), (128, "causal", 64, ("sink", "softcap", "lse"))]],
+         *[Case("test", 1, heads, kv_heads, 512, dim, mask, window=window, extras=extras)
          for heads, kv_heads, dim, mask, window, extras in [
              (4, 4, 64, "full", 0, ()), (4, 4, 64, "causal", 0, ()),
              (4, 4, 128, "full", 0, ()), (4, 1, 128, "causal", 0, ()),
              (4, 4, 256, "full", 0, ()), (4, 4, 256, "causal", 0, ()),
              (4, 2, 128, "window", 100, ()), (8, 4, 128, "mixed", 64, ()),
-             (4, 4, 128, "causal", 0, ("sink", "softcap", "lse"))]]
+             (4, 4, 128, "causal", 0, ("sink", "softcap", "lse"))]]]
 
 
 @pytest.mark.parametrize("case", CASES, ids=kernels.name)
@@ -30,7 +33,7 @@ def test_artefact(case, tmp_path):
     assert artefact.manifest == manifest and artefact.names == (name,)
     kernel = artefact(name)
     names = [operand.name for operand in kernel.operands]
-    assert names == ["query", "key", "value", *[e for e in ("sink",) if e in case.extras], "out",
+    assert names == ["query", "key", "value", *(["selection"] if case.block else []), *[e for e in ("sink",) if e in case.extras], "out",
                      *[e for e in ("lse",) if e in case.extras]]
     assert kernel.operands[0].shape == ("B", "Hq", "Nq", case.dim) and kernel.operands[1].shape == ("B", "Hkv", "Nk", case.dim)
     ptx = (tmp_path / f"{name}.ptx").read_text()

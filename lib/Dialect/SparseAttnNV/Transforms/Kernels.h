@@ -17,6 +17,11 @@ inline constexpr llvm::StringLiteral kSharedBytesAttr = "sparseattn_nv.shared_by
 /// Global of a module: the dynamic shared memory of its kernels.
 inline constexpr llvm::StringLiteral kSharedMemorySymbol = "dsmem";
 
+/// Names of axes, in the attribute sparseattn_nv.operands, whose entries a kernel
+/// walks through one by one: entries of a list of blocks, offsets of documents.
+inline constexpr llvm::StringLiteral kListWidthAxis = "K";
+inline constexpr llvm::StringLiteral kDocumentOffsetsAxis = "S1";
+
 /// Applies `function` to every kernel below `root`, until it fails.
 inline llvm::LogicalResult
 forEachKernel(mlir::Operation *root, llvm::function_ref<llvm::LogicalResult(mlir::gpu::GPUFuncOp)> function) {

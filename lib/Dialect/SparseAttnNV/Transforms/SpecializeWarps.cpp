@@ -22,13 +22,64 @@ using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
 
-/// Everything that decides which items are filled, with what and how often.
-static LogicalResult collectSlice(gpu::GPUFuncOp kernel, DenseSet<Operation *> &slice) {
-  SmallVector<Operation *> worklist;
-  auto need = [&](Operation *op) {
-    if (op && !isa<gpu::GPUFuncOp>(op) && slice.insert(op).second)
+namespace {
+
+/// What the producer runs: everything that decides which items are filled, with
+/// what and how often.
+class Slice {
+public:
+  LogicalResult collect(gpu::GPUFuncOp kernel);
+  /// Copies the slice's part of a block; loops lose the values that only
+  /// consumers carry.
+  void clone(Block &from, OpBuilder &builder, IRMapping &map) const;
+  void drop(Operation *op) { operations.erase(op); }
+
+private:
+  void need(Operation *op) {
+    if (op && !isa<gpu::GPUFuncOp>(op) && operations.insert(op).second)
       worklist.push_back(op);
-  };
+  }
+  LogicalResult needValue(Operation *user, Value value);
+  LogicalResult needCarried(Operation *user, scf::ForOp loop, unsigned index);
+  void cloneLoop(scf::ForOp loop, OpBuilder &builder, IRMapping &map) const;
+
+  DenseSet<Operation *> operations;
+  SmallVector<Operation *> worklist;
+  /// Numbers of the values that a loop carries for the producer too.
+  DenseMap<Operation *, SmallVector<unsigned>> carried;
+};
+
+} // namespace
+
+LogicalResult Slice::needCarried(Operation *user, scf::ForOp loop, unsigned index) {
+  if (isa<ShapedType>(loop.getResult(index).getType()))
+    return user->emitOpError("must be known to the producer, but depends on what a loop of the consumers carries");
+  need(loop);
+  SmallVector<unsigned> &known = carried[loop];
+  if (llvm::is_contained(known, index))
+    return success();
+  known.push_back(index);
+  Value first = loop.getInitArgs()[index], next = loop.getYieldedValues()[index];
+  return success(succeeded(needValue(loop, first)) && succeeded(needValue(loop, next)));
+}
+
+LogicalResult Slice::needValue(Operation *user, Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+    if (!loop || argument == loop.getInductionVar())
+      return success();
+    return needCarried(user, loop, argument.getArgNumber() - loop.getNumInductionVars());
+  }
+  Operation *source = value.getDefiningOp();
+  if (auto loop = dyn_cast<scf::ForOp>(source))
+    return needCarried(user, loop, cast<OpResult>(value).getResultNumber());
+  if (isa<AwaitOp, WaitOp>(source))
+    return user->emitOpError("must be known to the producer, but depends on what consumers compute");
+  need(source);
+  return success();
+}
+
+LogicalResult Slice::collect(gpu::GPUFuncOp kernel) {
   kernel.walk([&](FillOp fill) { need(fill); });
   while (!worklist.empty()) {
     Operation *op = worklist.pop_back_val();
@@ -38,39 +89,43 @@ static LogicalResult collectSlice(gpu::GPUFuncOp kernel, DenseSet<Operation *> &
     SmallVector<Value> values(op->getOperands());
     if (auto loop = dyn_cast<scf::ForOp>(op))
       values = {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()};
-    for (Value value : values) {
-      if (Operation *producer = value.getDefiningOp()) {
-        if (isa<scf::ForOp, AwaitOp, WaitOp>(producer))
-          return op->emitOpError("must be known to the producer, but depends on what consumers compute");
-        need(producer);
-        continue;
-      }
-      auto argument = cast<BlockArgument>(value);
-      Operation *owner = argument.getOwner()->getParentOp();
-      auto loop = dyn_cast<scf::ForOp>(owner);
-      if (owner != kernel && !(loop && argument == loop.getInductionVar()))
-        return op->emitOpError("must be known to the producer, but depends on what a loop of the consumers carries");
-    }
+    for (Value value : values)
+      if (failed(needValue(op, value)))
+        return failure();
   }
   return success();
 }
 
-/// Copies the operations of `slice`; loops lose the values that they carry.
-static void cloneSlice(Block &from, OpBuilder &builder, const DenseSet<Operation *> &slice, IRMapping &map) {
+void Slice::cloneLoop(scf::ForOp loop, OpBuilder &builder, IRMapping &map) const {
+  SmallVector<unsigned> indices = carried.lookup(loop);
+  SmallVector<Value> init, yielded;
+  for (unsigned index : indices)
+    init.push_back(map.lookupOrDefault(loop.getInitArgs()[index]));
+  auto made = scf::ForOp::create(builder, loop.getLoc(), map.lookupOrDefault(loop.getLowerBound()),
+                                 map.lookupOrDefault(loop.getUpperBound()), map.lookupOrDefault(loop.getStep()), init);
+  made->setDiscardableAttrs(loop->getDiscardableAttrDictionary());
+  map.map(loop.getInductionVar(), made.getInductionVar());
+  for (auto [position, index] : llvm::enumerate(indices)) {
+    map.map(loop.getRegionIterArg(index), made.getRegionIterArg(position));
+    map.map(loop.getResult(index), made.getResult(position));
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(made.getBody());
+  clone(*loop.getBody(), builder, map);
+  for (unsigned index : indices)
+    yielded.push_back(map.lookupOrDefault(loop.getYieldedValues()[index]));
+  if (!yielded.empty())
+    scf::YieldOp::create(builder, loop.getLoc(), yielded);
+}
+
+void Slice::clone(Block &from, OpBuilder &builder, IRMapping &map) const {
   for (Operation &op : from) {
-    if (!slice.contains(&op))
+    if (!operations.contains(&op))
       continue;
-    auto loop = dyn_cast<scf::ForOp>(op);
-    if (!loop) {
+    if (auto loop = dyn_cast<scf::ForOp>(op))
+      cloneLoop(loop, builder, map);
+    else
       builder.clone(op, map);
-      continue;
-    }
-    auto made = scf::ForOp::create(builder, loop.getLoc(), map.lookupOrDefault(loop.getLowerBound()),
-                                   map.lookupOrDefault(loop.getUpperBound()), map.lookupOrDefault(loop.getStep()));
-    map.map(loop.getInductionVar(), made.getInductionVar());
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(made.getBody());
-    cloneSlice(*loop.getBody(), builder, slice, map);
   }
 }
 
@@ -83,8 +138,8 @@ static LogicalResult specialize(gpu::GPUFuncOp kernel) {
   auto schedule = kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName);
   if (!schedule)
     return kernel.emitOpError("has no schedule (attribute sparseattn.schedule), which gives the roles their registers");
-  DenseSet<Operation *> slice;
-  if (failed(collectSlice(kernel, slice)))
+  Slice slice;
+  if (failed(slice.collect(kernel)))
     return failure();
 
   // Both roles see the channels; the rest is moved into the consumers'.
@@ -93,7 +148,7 @@ static LogicalResult specialize(gpu::GPUFuncOp kernel) {
   for (Operation &op : body.without_terminator()) {
     if (isa<ChannelOp>(op)) {
       lastChannel = &op;
-      slice.erase(&op);
+      slice.drop(&op);
     } else {
       program.push_back(&op);
     }
@@ -107,7 +162,7 @@ static LogicalResult specialize(gpu::GPUFuncOp kernel) {
 
   IRMapping map;
   OpBuilder producer = OpBuilder::atBlockTerminator(roles.getProducerBlock());
-  cloneSlice(body, producer, slice, map);
+  slice.clone(body, producer, map);
   Operation *end = roles.getConsumerBlock()->getTerminator();
   for (Operation *op : program)
     op->moveBefore(end);

@@ -50,6 +50,11 @@ inline constexpr llvm::StringLiteral kKVPlanAttrName = "sparseattn.kv_plan";
 /// Attribute of a grid of tiles (`scf.forall`): its `#sparseattn.schedule`.
 inline constexpr llvm::StringLiteral kScheduleAttrName = "sparseattn.schedule";
 
+/// Attribute of an argument of a function whose grid loop reads it number by
+/// number: a dictionary with its `name` (selection, valid_range, cu_seqlens_q or
+/// cu_seqlens_k) and, of a selection, the `query_block`.
+inline constexpr llvm::StringLiteral kOperandAttrName = "sparseattn.operand";
+
 /// Turns `op` (`attention` or `sparse_attention`) into a grid of query tiles;
 /// see `sparseattn-tile-to-grid`. `fallback` is its schedule when it has none.
 /// Fails with a missed remark and changes nothing when it has no such form.

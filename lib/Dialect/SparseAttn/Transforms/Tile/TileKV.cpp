@@ -59,6 +59,8 @@ private:
   KeyRange extremes(KeyRange rows, function_ref<Value(Value, Value)> ofBegin, function_ref<Value(Value, Value)> ofEnd);
   TileKeys findKeys(Value length);
   BlockOrder orderBlocks(const TileKeys &keys, Value length);
+  Value countEntries(function_ref<Value(OpBuilder &, Value)> isSeen);
+  BlockOrder orderList(const TileKeys &keys, Value length);
   Value loadBlock(Value source, Value column);
   Value scoreBlock(Value column, const TileKeys &keys);
 
@@ -133,17 +135,39 @@ BlockOrder TileExpander::orderBlocks(const TileKeys &keys, Value length) {
               return k.mul(k.sub(last, i), keyTile);
             }};
   }
-  int64_t parts = *op.getBlock() / keyTile;
-  Value count = k.mul(k.dim(op.getBlocks(), 0), parts), last = k.sub(count, 1);
-  Value numBlocks = k.ceilDiv(length, *op.getBlock());
+  return orderList(keys, length);
+}
+
+/// As many entries of a list as have to be visited: those up to the last one that
+/// names a block that some row sees. Lists of a fixed width are padded at the end,
+/// and causal ones may name blocks that come later than the tile.
+Value TileExpander::countEntries(function_ref<Value(OpBuilder &, Value)> isSeen) {
+  Value zero = k.constant(0), one = k.constant(1);
+  auto loop = scf::ForOp::create(b, loc, zero, k.dim(op.getBlocks(), 0), one, ValueRange{zero});
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value index = loop.getInductionVar();
+  Value seen = isSeen(b, k.extract(op.getBlocks(), index));
+  scf::YieldOp::create(b, loc, k.select(seen, k.add(index, 1), loop.getRegionIterArg(0)));
+  return loop.getResult(0);
+}
+
+/// The entries of a list, the last one first; each is `parts` tiles of keys.
+BlockOrder TileExpander::orderList(const TileKeys &keys, Value length) {
+  int64_t block = *op.getBlock(), parts = block / keyTile;
+  Value first = k.floorDiv(keys.hull.begin, block), end = k.ceilDiv(keys.hull.end, block);
+  Value past = k.mul(k.ceilDiv(length, block), block);
+  auto isSeen = [=](OpBuilder &b, Value entry) {
+    IndexMath k(b, loc);
+    return k.both(k.compare(arith::CmpIPredicate::sge, entry, first), k.compare(arith::CmpIPredicate::slt, entry, end));
+  };
+  Value count = k.mul(countEntries(isSeen), parts), last = k.sub(count, 1);
   return {count, [=](OpBuilder &b, Value i) {
             IndexMath k(b, loc);
             Value part = k.sub(last, i);
             Value entry = k.extract(op.getBlocks(), k.floorDiv(part, parts));
-            // What names no block becomes the block past the last one, of which nothing is seen.
-            Value exists = k.both(k.compare(arith::CmpIPredicate::sge, entry, k.constant(0)),
-                                  k.compare(arith::CmpIPredicate::slt, entry, numBlocks));
-            Value begin = k.mul(k.select(exists, entry, numBlocks), *op.getBlock());
+            // What names no block that is seen becomes the block past the last one, of which nothing is seen.
+            Value begin = k.select(isSeen(b, entry), k.mul(entry, block), past);
             return parts == 1 ? begin : k.add(begin, k.mul(k.rem(part, parts), keyTile));
           }};
 }

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/RegionKindInterface.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
@@ -55,6 +56,7 @@ private:
   KeyRange loadValidRange(const Tile &tile);
   Value sliceBlocks(const Tile &tile, Value kvHead);
   StreamingAttentionOp attend(const Tile &tile);
+  void nameArguments();
 
   OpTy op;
   ScheduleAttr schedule;
@@ -194,8 +196,30 @@ StreamingAttentionOp GridBuilder<OpTy>::attend(const Tile &tile) {
       op.getScoreModAttr(), op.getNormalizerAttr(), op.getLayoutAttr(), schedule);
 }
 
+/// Tells what the arguments are that decide which keys are seen: loops over tiles
+/// only read numbers from them.
+template <typename OpTy>
+void GridBuilder<OpTy>::nameArguments() {
+  auto function = op->template getParentOfType<FunctionOpInterface>();
+  auto describe = [&](Value value, StringRef name, ArrayRef<NamedAttribute> more = {}) {
+    auto argument = dyn_cast_if_present<BlockArgument>(value);
+    if (!argument || !function || argument.getOwner()->getParentOp() != function)
+      return;
+    SmallVector<NamedAttribute> entries(more);
+    entries.push_back(b.getNamedAttr("name", b.getStringAttr(name)));
+    function.setArgAttr(argument.getArgNumber(), kOperandAttrName, b.getDictionaryAttr(entries));
+  };
+  describe(op.getValidRange(), "valid_range");
+  describe(op.getCuSeqlensQ(), "cu_seqlens_q");
+  describe(op.getCuSeqlensK(), "cu_seqlens_k");
+  if constexpr (std::is_same_v<OpTy, SparseAttentionOp>)
+    describe(op.getSelection(), "selection",
+             b.getNamedAttr("query_block", b.getI64IntegerAttr(op.getQueryBlock())));
+}
+
 template <typename OpTy>
 void GridBuilder<OpTy>::build() {
+  nameArguments();
   Value query = op.getQuery();
   bool hasBatch = dims.batch >= 0;
   Value heads = k.dim(query, dims.head);

@@ -6,12 +6,35 @@
 
 #include "Launches.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SetVector.h"
 #include <random>
 
 using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
+
+/// Operands are this many bits of address apart.
+static constexpr unsigned kOperandBits = 48;
+
+/// Numbers of entries that a kernel walks through one by one; the other sizes are
+/// lengths, of which it takes blocks.
+static SmallVector<bool> findEntryCounts(gpu::GPUFuncOp kernel) {
+  SmallVector<bool> isCount(kernel.getNumArguments(), false);
+  auto operands = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands");
+  auto parameters = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters");
+  if (!operands || !parameters || parameters.size() != isCount.size())
+    return isCount;
+  for (auto [index, parameter] : llvm::enumerate(parameters.getAsRange<DictionaryAttr>())) {
+    auto axis = parameter.getAs<IntegerAttr>("axis");
+    if (!axis || parameter.getAs<StringAttr>("kind").getValue() != "size")
+      continue;
+    auto operand = cast<DictionaryAttr>(operands[parameter.getAs<IntegerAttr>("operand").getInt()]);
+    auto name = cast<StringAttr>(operand.getAs<ArrayAttr>("axes")[axis.getInt()]).getValue();
+    isCount[index] = name == kListWidthAxis || name == kDocumentOffsetsAxis;
+  }
+  return isCount;
+}
 
 std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> rows, int64_t blocks, int mixtures) {
   llvm::SetVector<int64_t> sizes;
@@ -32,6 +55,9 @@ std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> 
       argument = sizes[random() % sizes.size()];
     launches.push_back(launch);
   }
+  for (auto [index, isCount] : llvm::enumerate(findEntryCounts(kernel)))
+    for (size_t launch = 0; isCount && launch < launches.size(); ++launch)
+      launches[launch].arguments[index] = static_cast<int64_t>(launch) % (blocks + 1);
   return launches;
 }
 
@@ -39,6 +65,8 @@ void nv::setArguments(ScalarInterpreter &interpreter, gpu::GPUFuncOp kernel, con
   for (auto [argument, number] : llvm::zip(kernel.getBody().getArguments(), launch.arguments))
     if (argument.getType().isIntOrIndex())
       interpreter.set(argument, number);
+    else if (isa<LLVM::LLVMPointerType>(argument.getType()))
+      interpreter.set(argument, static_cast<int64_t>(argument.getArgNumber() + 1) << kOperandBits);
 }
 
 void nv::describeLaunch(InFlightDiagnostic &diag, gpu::GPUFuncOp kernel, const Launch &launch) {

@@ -25,7 +25,7 @@ struct Launch {
 std::vector<Launch> chooseLaunches(mlir::gpu::GPUFuncOp kernel, llvm::ArrayRef<int64_t> rows, int64_t blocks,
                                    int mixtures);
 
-/// Gives the integer arguments of the kernel their numbers.
+/// Gives the integer arguments of the kernel their numbers, and pointers addresses far apart.
 void setArguments(ScalarInterpreter &interpreter, mlir::gpu::GPUFuncOp kernel, const Launch &launch);
 
 /// Adds to an error for which launch it was found.

@@ -21,16 +21,19 @@ std::optional<int64_t> ScalarInterpreter::get(Value value) const {
   return it == numbers.end() ? std::nullopt : std::optional(it->second);
 }
 
+void ScalarInterpreter::set(Value value, std::optional<int64_t> number) {
+  if (number)
+    numbers[value] = *number;
+  else
+    numbers.erase(value);
+}
+
 void ScalarInterpreter::assign(ValueRange to, ValueRange from) {
   SmallVector<std::optional<int64_t>> values;
   for (Value value : from)
     values.push_back(get(value));
-  for (auto [target, value] : llvm::zip(to, values)) {
-    if (value)
-      numbers[target] = *value;
-    else
-      numbers.erase(target);
-  }
+  for (auto [target, value] : llvm::zip(to, values))
+    set(target, value);
 }
 
 LogicalResult ScalarInterpreter::run(Block &block, const Visitor &visit) {
@@ -72,10 +75,7 @@ LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
     return runWhile(op, visit);
   bool isScalar = op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
   if (isScalar && isa_and_nonnull<arith::ArithDialect>(op.getDialect())) {
-    if (std::optional<int64_t> number = foldToNumber(op, *this))
-      numbers[op.getResult(0)] = *number;
-    else
-      numbers.erase(op.getResult(0));
+    set(op.getResult(0), foldToNumber(op, *this));
     return success();
   }
   visit(&op);

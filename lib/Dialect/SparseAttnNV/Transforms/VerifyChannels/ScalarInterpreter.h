@@ -27,7 +27,8 @@ public:
   explicit ScalarInterpreter(std::function<bool(mlir::Operation *)> isInteresting)
       : isInteresting(std::move(isInteresting)) {}
 
-  void set(mlir::Value value, int64_t number) { numbers[value] = number; }
+  /// Nothing: it is not known.
+  void set(mlir::Value value, std::optional<int64_t> number);
   std::optional<int64_t> get(mlir::Value value) const;
 
   /// Runs the operations of a block. Fails at control flow over unknown numbers that decides what `visit` sees, or
