@@ -77,17 +77,15 @@ func.func @sequence(%q: !q, %k: !kv, %b: index, %origin: index, %length: index) 
   return %o : tensor<16x64xf32>
 }
 
-// Run-time ranges come in no order: loops over the rows find what bounds the blocks.
+// Run-time ranges come in no order: a loop over the rows finds the keys that some row sees and those that all see.
 // CHECK-LABEL: func.func @range(
 // CHECK-SAME: %[[BEGIN:[^ ]*]]: tensor<16xindex>, %[[END:[^ ]*]]: tensor<16xindex>
-// CHECK: %[[HULL:.*]]:2 = scf.for
-// CHECK-DAG: arith.minsi
-// CHECK-DAG: arith.maxsi
-// CHECK: scf.yield
-// CHECK: %[[EVERY:.*]]:2 = scf.for
-// CHECK-DAG: arith.maxsi
-// CHECK-DAG: arith.minsi
-// CHECK: scf.yield
+// CHECK: scf.for {{.*}} iter_args(%[[B0:.*]] = %{{.*}}, %[[E0:.*]] = %{{.*}}, %[[B1:.*]] = %{{.*}}, %[[E1:.*]] = %{{.*}})
+// CHECK-DAG: %[[HULL0:.*]] = arith.minsi %[[B0]],
+// CHECK-DAG: %[[HULL1:.*]] = arith.maxsi %[[E0]],
+// CHECK-DAG: %[[FULL0:.*]] = arith.maxsi %[[B1]],
+// CHECK-DAG: %[[FULL1:.*]] = arith.minsi %[[E1]],
+// CHECK: scf.yield %[[HULL0]], %[[HULL1]], %[[FULL0]], %[[FULL1]]
 // CHECK: %[[FROM:.*]] = arith.maxsi %[[BEGIN]], %{{.*}} : tensor<16xindex>
 // CHECK: tile_mask {{.*}} begin(%[[FROM]])
 func.func @range(%q: !q, %k: !kv, %b: index, %begin: tensor<16xindex>, %end: tensor<16xindex>) -> tensor<16x64xf32> {

@@ -125,6 +125,7 @@ LogicalResult KernelEmitter::emitOp(Operation *op) {
       .Case([&](scf::IfOp branch) { return emitIf(branch); })
       .Case([&](tensor::DimOp dim) { return emitDim(dim); })
       .Case([&](tensor::ExtractOp extract) { return emitExtract(extract); })
+      .Case([&](tensor::GenerateOp generate) { return emitGenerate(generate); })
       .Case([&](tensor::SplatOp splat) { return emitSplat(splat); })
       .Case([&](tensor::ParallelInsertSliceOp store) { return emitStore(store); })
       // Read through the operation that uses it.
@@ -166,6 +167,8 @@ LogicalResult KernelEmitter::emitArithmetic(Operation *op) {
   SmallVector<Value> operands;
   if (failed(lookupAll(op->getOperands(), operands)))
     return failure();
+  if (llvm::any_of(operands, isRows) && !isa<ShapedType>(op->getResult(0).getType()))
+    return emitRowArithmetic(op, operands);
   if (isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && operands[0].getType() == convert(op->getResult(0).getType())) {
     map.map(op->getResult(0), operands[0]);
     return success();
@@ -242,15 +245,6 @@ LogicalResult KernelEmitter::emitSplat(tensor::SplatOp op) {
   if (!scalar)
     return failure();
   map.map(op.getResult(), tensor::SplatOp::create(builder, op.getLoc(), type, scalar).getResult());
-  return success();
-}
-
-/// Rows count from the beginning of the query tile, of which this warpgroup
-/// holds 64.
-LogicalResult KernelEmitter::emitRows(TileRowsOp op) {
-  Value rows = nv::RowsOp::create(builder, op.getLoc());
-  Value first = tensor::SplatOp::create(builder, op.getLoc(), rows.getType(), firstRow);
-  map.map(op.getRows(), arith::AddIOp::create(builder, op.getLoc(), rows, first).getResult());
   return success();
 }
 

@@ -48,11 +48,19 @@ private:
   mlir::LogicalResult emitIf(mlir::scf::IfOp op);
   mlir::LogicalResult emitBody(mlir::Block &from, mlir::Block &to);
   mlir::LogicalResult emitSplat(mlir::tensor::SplatOp op);
-  mlir::LogicalResult emitRows(TileRowsOp op);
   mlir::LogicalResult emitMask(TileMaskOp op);
   mlir::LogicalResult emitReduce(TileReduceOp op);
   mlir::LogicalResult emitBroadcast(TileBroadcastOp op);
   mlir::LogicalResult emitDot(TileDotOp op);
+
+  // Numbers of each row (Rows.cpp).
+  static bool isRows(mlir::Value value);
+  mlir::Value buildRows();
+  mlir::LogicalResult emitRows(TileRowsOp op);
+  mlir::LogicalResult emitGenerate(mlir::tensor::GenerateOp op);
+  mlir::LogicalResult emitElement(mlir::tensor::ExtractOp op, mlir::tensor::GenerateOp generate, mlir::Value index);
+  mlir::LogicalResult emitRowArithmetic(mlir::Operation *op, mlir::ValueRange operands);
+  mlir::LogicalResult emitGather(mlir::tensor::ExtractOp op, unsigned operand, llvm::ArrayRef<mlir::Value> indices);
 
   // Memory (Memory.cpp).
   mlir::LogicalResult emitDim(mlir::tensor::DimOp op);

@@ -65,6 +65,8 @@ LogicalResult KernelEmitter::emitExtract(tensor::ExtractOp op) {
   SmallVector<Value> indices;
   if (failed(lookupAll(op.getIndices(), indices)))
     return failure();
+  if (auto generate = source.getDefiningOp<tensor::GenerateOp>(); generate && indices.size() == 1)
+    return emitElement(op, generate, indices[0]);
   if (auto slice = source.getDefiningOp<tensor::ExtractSliceOp>()) {
     if (!slice.hasUnitStride())
       return slice.emitOpError("must have unit strides on the GPU");
@@ -82,19 +84,19 @@ LogicalResult KernelEmitter::emitExtract(tensor::ExtractOp op) {
   std::optional<unsigned> operand = getOperandNumber(source);
   if (!operand)
     return op.emitOpError("must read an argument of the function, or a part of one");
+  if (llvm::any_of(indices, isRows))
+    return emitGather(op, *operand, indices);
   Value address = emitAddress(*operand, op.getType(), indices);
   map.map(op.getResult(), LLVM::LoadOp::create(builder, op.getLoc(), op.getType(), address).getResult());
   return success();
 }
 
 /// The coordinates of a tensor map are (feature in a block of 64, position,
-/// block of features, head, batch).
+/// block of features, head, batch); packed documents (layout thd) have no batch.
 LogicalResult KernelEmitter::emitLoad(LoadTileOp op) {
   std::optional<unsigned> operand = getOperandNumber(op.getSource());
   if (!operand || *operand >= grid->getParentOfType<func::FuncOp>().getNumArguments())
     return op.emitOpError("must load from an argument of the function");
-  if (op.getLayout() == Layout::THD)
-    return op.emitOpError("reads packed documents (layout thd), which GPU kernels do not yet; use bhsd or bshd");
   auto type = cast<RankedTensorType>(op.getTile().getType());
   auto tile = nv::TileType::getChecked([&] { return op.emitOpError("cannot be held in shared memory: "); },
                                        builder.getContext(), type.getDimSize(0), type.getDimSize(1),
@@ -104,8 +106,10 @@ LogicalResult KernelEmitter::emitLoad(LoadTileOp op) {
     return failure();
   Value zero = constant(0);
   Value source = parameters.getTensorMap(*operand, type.getDimSize(0));
-  map.map(op.getTile(), nv::LoadOp::create(builder, op.getLoc(), tile, source,
-                                           ValueRange{zero, at[0], zero, at[1], at[2]}).getResult());
+  SmallVector<Value> coordinates = {zero, at[0], zero, at[1]};
+  if (op.getLayout() != Layout::THD)
+    coordinates.push_back(at[2]);
+  map.map(op.getTile(), nv::LoadOp::create(builder, op.getLoc(), tile, source, coordinates).getResult());
   return success();
 }
 

@@ -52,6 +52,8 @@ public:
 
 private:
   LogicalResult readOperands();
+  bool hasSize(StringRef name) const;
+  /// A name, or the number where it is fixed. Packed documents are one batch.
   json::Value size(StringRef name) const;
   json::Array operands() const;
   json::Array derived(ScheduleAttr schedule) const;
@@ -117,7 +119,13 @@ LogicalResult ManifestWriter::readOperands() {
   return success();
 }
 
+bool ManifestWriter::hasSize(StringRef name) const {
+  return llvm::any_of(tensors, [&](const Operand &operand) { return llvm::is_contained(operand.sizes, name); });
+}
+
 json::Value ManifestWriter::size(StringRef name) const {
+  if (name == "B" && !hasSize("B"))
+    return 1;
   auto found = fixed.find(name);
   return found == fixed.end() ? json::Value(name) : json::Value(found->second);
 }
@@ -162,7 +170,6 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
     }
   json::Array common{
       value("group", "exact_quotient", size("Hq"), size("Hkv")),
-      value("tiles", "ceil_quotient", size("Nq"), schedule.getQueryTile()),
       value("heads", "product", size("B"), size("Hq")),
       value("key_bytes", "product", size("Nk"), featureBytes),
       value("head_bytes", "sum", "key_bytes", 1),
@@ -171,6 +178,14 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
       value("head_group", "minimum", "cached_heads", "heads"),
   };
   llvm::append_range(list, common);
+  if (!hasSize("S1")) {
+    list.push_back(value("tiles", "ceil_quotient", size("Nq"), schedule.getQueryTile()));
+    return list;
+  }
+  // Each document has at most one tile that is not full: floor(Nq / tile) + S1 - 1.
+  list.push_back(value("next_query", "sum", size("Nq"), 1));
+  list.push_back(value("next_tiles", "ceil_quotient", "next_query", schedule.getQueryTile()));
+  list.push_back(json::Object{{"name", "tiles"}, {"sum", json::Array{"next_tiles", size("S1"), -2}}});
   return list;
 }
 
@@ -183,8 +198,9 @@ json::Object ManifestWriter::tensorMap(const Operand &operand, int64_t rows) con
   dims.push_back(json::Object{{"axis", "position"}, {"box", rows}});
   dims.push_back(json::Object{
       {"axis", "feature"}, {"outer", hopper::kSwizzleColumns}, {"box", features / hopper::kSwizzleColumns}});
-  for (StringRef axis : {"head", "batch"})
-    dims.push_back(json::Object{{"axis", axis}, {"box", 1}});
+  dims.push_back(json::Object{{"axis", "head"}, {"box", 1}});
+  if (llvm::is_contained(operand.sizes, "B"))
+    dims.push_back(json::Object{{"axis", "batch"}, {"box", 1}});
   return json::Object{{"kind", "tensor_map"},
                       {"operand", operand.name},
                       {"swizzle", "128B"},
@@ -242,11 +258,10 @@ FailureOr<json::Object> ManifestWriter::write() {
   StringRef name = SymbolTable::getSymbolName(kernel).getValue();
   json::Object zeros;
   for (StringRef skipped : {"B", "Hq", "Hkv", "Nq"})
-    if (!fixed.contains(skipped))
+    if (hasSize(skipped) && !fixed.contains(skipped))
       zeros[skipped] = "skip";
   for (StringRef handled : {"Nk", "K"})
-    if (llvm::any_of(tensors, [&](const Operand &operand) { return llvm::is_contained(operand.sizes, handled); }) &&
-        !fixed.contains(handled))
+    if (hasSize(handled) && !fixed.contains(handled))
       zeros[handled] = "launch";
   json::Object entry{
       {"name", name},

@@ -38,6 +38,9 @@ class Case:
     """Share of the blocks that a list names."""
     list_heads: int = 1
     """Heads of the lists: 1, `kv_heads` or `heads`."""
+    documents: int = 0
+    """Documents of random lengths, packed into each sequence, that see only themselves; 0: no documents. Layout thd
+    packs queries and keys alike where `keys` is 0, else each to its own lengths; it has one batch."""
 
     @property
     def key_length(self) -> int:
@@ -48,6 +51,8 @@ class Case:
         mask = self.mask + (str(self.window) if self.window else "")
         variant = [value for value, usual in ((self.dtype, "bf16"), (self.layout, "bhsd")) if value != usual]
         keys = f"k{self.keys}" if self.keys else ""
+        if self.documents:
+            variant.append(f"documents{self.documents}")
         if self.block:
             variant.append(f"blocks{self.block}x{self.density:g}" + (f"h{self.list_heads}" if self.list_heads > 1 else ""))
         return "-".join([f"b{self.batch}h{self.heads}/{self.kv_heads}s{self.length}{keys}d{self.dim}", mask, *self.extras, *variant])

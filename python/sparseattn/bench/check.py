@@ -40,17 +40,23 @@ def listed(case, selection, batch: int, head: int, begin: int, end: int) -> torc
     return named[rows][:, columns]
 
 
-def reference(case, q, k, v, batch: int, head: int, begin: int, end: int, sink=None, softcap=None, selection=None):
-    """(out, lse) of query rows [begin, end) of one head, float32."""
+def reference(case, q, k, v, batch: int, head: int, begin: int, end: int, sink=None, softcap=None, selection=None,
+              documents=None):
+    """(out, lse) of query rows [begin, end) of one head, float32. `documents` [B, length, 3]: for each query the first
+    key and the end of its document, and its position."""
     kv_head = head // (case.heads // case.kv_heads)
     scores = (q[batch, head, begin:end].float() @ k[batch, kv_head].float().T) / math.sqrt(case.dim)
     if softcap:
         scores = softcap * torch.tanh(scores / softcap)
     columns = torch.arange(case.key_length, device=q.device)
     rows = torch.arange(begin, end, device=q.device) + case.key_length - case.length
+    if documents is not None:
+        first, last, rows = documents[batch, begin:end].T
     scores.masked_fill_(~visible(case, kv_head, rows, columns), -math.inf)
     if selection is not None:
         scores.masked_fill_(~listed(case, selection, batch, head, begin, end), -math.inf)
+    if documents is not None:
+        scores.masked_fill_((columns < first[:, None]) | (columns >= last[:, None]), -math.inf)
     joined = scores if sink is None else torch.cat([scores, sink[head].expand(end - begin, 1)], 1)
     lse = torch.logsumexp(joined, 1)
     weights = torch.exp(scores - torch.where(lse.isfinite(), lse, 0.0)[:, None])
@@ -73,4 +79,5 @@ def error(case, q, k, v, out, samples: int = 6, **options) -> float:
         expected, _ = reference(case, q, k, v, batch, head, begin, end, **options)
         difference += float((out[batch, head, begin:end].float() - expected).square().sum())
         norm += float(expected.square().sum())
-    return math.sqrt(difference / norm)
+    # Where no row sees a key, all is 0.
+    return math.sqrt(difference / norm) if norm else math.sqrt(difference)

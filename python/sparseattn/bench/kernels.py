@@ -19,6 +19,8 @@ def name(case: Case) -> str:
     variant = [value for value, usual in ((case.dtype, "bf16"), (case.layout, "bhsd")) if value != usual]
     if case.block:
         variant.append(f"blocks{case.block}")
+    if case.documents and case.layout != "thd":
+        variant.append("documents")
     return "_".join([f"d{case.dim}", mask, *case.extras, *variant])
 
 
@@ -35,17 +37,30 @@ def keys(case: Case) -> str:
 
 def source(case: Case) -> str:
     """The kernel of a case in the dialect (level L0), sizes left open."""
-    tensor = f"tensor<?x?x?x{case.dim}x{case.dtype}>"
-    lists = case.block > 0
-    types = [tensor] * 3 + ["tensor<?x?x?x?xi32>"] * lists + (["tensor<?xf32>"] if "sink" in case.extras else [])
-    results = [tensor] + (["tensor<?x?x?xf32>"] if "lse" in case.extras else [])
-    arguments = ["%q", "%k", "%v"] + ["%selection"] * lists + (["%sink"] if "sink" in case.extras else [])
-    clauses = f"selection(%selection) block {case.block} query_block {LIST_QUERIES} " if lists else ""
-    clauses += f"keys({keys(case)})"
+    packed = case.layout == "thd"
+    batch = "" if packed else "?x"
+    tensor = f"tensor<{batch}?x?x{case.dim}x{case.dtype}>"
+    results = [tensor] + ([f"tensor<{batch}?x?xf32>"] if "lse" in case.extras else [])
+    operands = {"%q": tensor, "%k": tensor, "%v": tensor}
+    clauses = f"keys({keys(case)})"
+    if case.block:
+        clauses = f"selection(%selection) block {case.block} query_block {LIST_QUERIES} " + clauses
+        operands["%selection"] = "tensor<?x?x?x?xi32>"
+    if "sink" in case.extras:
+        operands["%sink"] = "tensor<?xf32>"
+    if case.documents and not packed:
+        operands["%range"] = "tensor<?x?x2xi32>"
+    if packed:
+        operands |= {"%starts": "tensor<?xi32>", "%key_starts": "tensor<?xi32>"}
+    arguments, types = list(operands), list(operands.values())
     if "softcap" in case.extras:
         clauses += f" score(#sparseattn.softcap<{SOFTCAP}>)"
     if "sink" in case.extras:
         clauses += " sink(%sink)"
+    if case.documents and not packed:
+        clauses += " valid_range(%range)"
+    if packed:
+        clauses += " cu_seqlens(%starts, %key_starts)"
     if "lse" in case.extras:
         clauses += " return_lse"
     if case.layout != "bhsd":
@@ -55,7 +70,7 @@ def source(case: Case) -> str:
     returned = ", ".join(f"%r#{i}" for i in range(count)) if count > 1 else "%r"
     signature = ", ".join(f"{argument}: {type_}" for argument, type_ in zip(arguments, types))
     return (f"func.func @{name(case)}({signature}) -> ({', '.join(results)}) {{\n"
-            f"  {value} = sparseattn.{'sparse_attention' if lists else 'attention'} %q, %k, %v {clauses}\n"
+            f"  {value} = sparseattn.{'sparse_attention' if case.block else 'attention'} %q, %k, %v {clauses}\n"
             f"    : ({', '.join(types)}) -> ({', '.join(results)})\n"
             f"  return {returned} : {', '.join(results)}\n}}\n")
 
@@ -94,6 +109,37 @@ def random_lists(case: Case, device):
     return entries.contiguous()
 
 
+def random_offsets(documents: int, length: int, device):
+    """i32 [documents + 1]: where documents of random lengths begin, and the end of the last one. Every third is empty."""
+    import torch
+
+    cuts = torch.randint(length + 1, (documents - 1,), device=device).sort().values
+    cuts[2::3] = cuts[1::3][:cuts[2::3].numel()]
+    ends = torch.tensor([length], device=device)
+    return torch.cat([ends * 0, cuts, ends]).int()
+
+
+def locate(starts, key_starts, length: int):
+    """i64 [length, 3]: for each query the first key and the end of its document, and its position among all keys."""
+    import torch
+
+    queries = torch.arange(length, device=starts.device)
+    document = torch.searchsorted(starts[1:].contiguous(), queries, right=True)
+    begin, end = key_starts[document].long(), key_starts[document + 1].long()
+    position = end - (starts[document + 1] - queries)
+    return torch.stack([begin, end, position], 1)
+
+
+def arrange(layout: str, x):
+    """A tensor [B, H, S, D] as the kernel takes it."""
+    return {"bhsd": lambda: x, "bshd": lambda: x.transpose(1, 2), "thd": lambda: x[0].transpose(0, 1)}[layout]().contiguous()
+
+
+def restore(layout: str, x):
+    """The opposite."""
+    return {"bhsd": lambda: x, "bshd": lambda: x.transpose(1, 2), "thd": lambda: x.transpose(0, 1)[None]}[layout]()
+
+
 class Program:
     """A launch of a kernel on given tensors: call it, then read `out`."""
 
@@ -101,8 +147,8 @@ class Program:
         import torch
 
         # The case's tensors are [B, H, S, D]; the kernel's may lie otherwise.
-        self.swaps = case.layout == "bshd"
-        self.operands = [x.transpose(1, 2).contiguous() if self.swaps else x for x in (q, k, v)]
+        self.layout = case.layout
+        self.operands = [arrange(case.layout, x) for x in (q, k, v)]
         self.reference_options = {}
         if case.block:
             selection = random_lists(case, q.device)
@@ -112,6 +158,8 @@ class Program:
             sink = torch.randn(case.heads, device=q.device)
             self.operands.append(sink)
             self.reference_options["sink"] = sink
+        if case.documents:
+            self.add_documents(case, q.device)
         if "softcap" in case.extras:
             self.reference_options["softcap"] = SOFTCAP
         self.inputs = len(self.operands)
@@ -119,14 +167,28 @@ class Program:
         self.lse = None
         if "lse" in case.extras:
             self.lse = torch.empty(q.shape[:3], device=q.device, dtype=torch.float32)
-            self.operands.append(self.lse)
+            self.operands.append(self.lse[0] if case.layout == "thd" else self.lse)
         self.kernel = kernel
+
+    def add_documents(self, case: Case, device) -> None:
+        """Offsets for layout thd, else the range of keys of each query."""
+        import torch
+
+        if case.layout == "thd":
+            starts = random_offsets(case.documents, case.length, device)
+            key_starts = random_offsets(case.documents, case.keys, device) if case.keys else starts
+            self.operands += [starts, key_starts]
+            self.reference_options["documents"] = locate(starts, key_starts, case.length)[None]
+            return
+        starts = [random_offsets(case.documents, case.length, device) for _ in range(case.batch)]
+        documents = torch.stack([locate(x, x, case.length) for x in starts])
+        self.operands.append(documents[..., :2].int().contiguous())
+        self.reference_options["documents"] = documents
 
     @property
     def out(self):
         """[B, H, S, D]."""
-        out = self.operands[self.inputs]
-        return out.transpose(1, 2) if self.swaps else out
+        return restore(self.layout, self.operands[self.inputs])
 
     def use_output(self, out) -> None:
         """Writes to `out`, in the kernel's layout, from now on."""

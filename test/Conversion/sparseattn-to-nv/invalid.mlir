@@ -34,10 +34,22 @@ func.func @element_type(%q: tensor<1x2x256x64xf32>) -> tensor<1x2x256x64xf32> {
 
 // -----
 
-func.func @documents(%q: tensor<256x2x64xbf16>, %starts: tensor<3xi32>) -> tensor<256x2x64xbf16> {
-  // expected-error @+1 {{layout thd}}
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) cu_seqlens(%starts, %starts) layout(thd)
-    {schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64>}
-    : (tensor<256x2x64xbf16>, tensor<256x2x64xbf16>, tensor<256x2x64xbf16>, tensor<3xi32>, tensor<3xi32>) -> tensor<256x2x64xbf16>
-  return %o : tensor<256x2x64xbf16>
+func.func @rows_of_two_axes(%q: tensor<1x2x256x64xbf16>, %table: tensor<256x256xi32>) -> tensor<1x2x256x64xf32> {
+  %o = tensor.empty() : tensor<1x2x256x64xf32>
+  %r = scf.forall (%b, %h, %t) in (1, 2, 2) shared_outs(%out = %o) -> (tensor<1x2x256x64xf32>) {
+    %c64 = arith.constant 64 : index
+    %ends = tensor.generate {
+    ^bb0(%row: index):
+      // expected-error @+1 {{must read 32-bit integers that differ from row to row along one axis, on the GPU}}
+      %end = tensor.extract %table[%row, %row] : tensor<256x256xi32>
+      %wide = arith.index_cast %end : i32 to index
+      tensor.yield %wide : index
+    } : tensor<128xindex>
+    %zero = arith.constant dense<0.0> : tensor<128x64xf32>
+    %m = sparseattn.tile_mask %zero end(%ends) at(%c64) : tensor<128x64xf32>
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %m into %out[%b, %h, %c64, 0] [1, 1, 128, 64] [1, 1, 1, 1] : tensor<128x64xf32> into tensor<1x2x256x64xf32>
+    }
+  } {sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64>}
+  return %r : tensor<1x2x256x64xf32>
 }

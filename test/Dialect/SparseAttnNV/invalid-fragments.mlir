@@ -176,6 +176,13 @@ func.func @store_tile_c1(%x: tensor<64x16xbf16, #sparseattn_nv.acc>, %p: !llvm.p
 }
 
 // -----
+func.func @gather_rows_c1(%p: !llvm.ptr<1>, %i: tensor<64xf32, #sparseattn_nv.row>, %s: i64) {
+  // expected-error@+1 {{(C1) expected elements of type i32, found 'f32'}}
+  %r = sparseattn_nv.gather_rows %p[%i] stride(%s) : !llvm.ptr<1>, tensor<64xf32, #sparseattn_nv.row>
+  return
+}
+
+// -----
 func.func @store_rows_c1(%x: tensor<64xi32, #sparseattn_nv.row>, %p: !llvm.ptr<1>, %s: i64, %v: i32) {
   // expected-error@+1 {{(C1) expected elements of the rows to be f32, found 'i32'}}
   sparseattn_nv.store_rows %x, %p stride(%s) rows(%v) : tensor<64xi32, #sparseattn_nv.row>, !llvm.ptr<1>

@@ -88,6 +88,13 @@ func.func @stores(%x: tensor<64x128xbf16, #sparseattn_nv.acc>, %r: !row, %out: !
   return
 }
 
+// CHECK-LABEL: func.func @gather(
+func.func @gather(%in: !llvm.ptr<1>, %index: tensor<64xi32, #sparseattn_nv.row>, %stride: i64) -> tensor<64xi32, #sparseattn_nv.row> {
+  // CHECK: sparseattn_nv.gather_rows %{{.*}}[%{{.*}}] stride(%{{.*}}) : !llvm.ptr<1>, tensor<64xi32, #sparseattn_nv.row>
+  %r = sparseattn_nv.gather_rows %in[%index] stride(%stride) : !llvm.ptr<1>, tensor<64xi32, #sparseattn_nv.row>
+  return %r : tensor<64xi32, #sparseattn_nv.row>
+}
+
 // CHECK-LABEL: func.func @thread(
 func.func @thread(%address: i32, %a: i32, %x: f32) -> f32 {
   %v = sparseattn_nv.tile_at %address : !sparseattn_nv.tile<16x64xbf16>

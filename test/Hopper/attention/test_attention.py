@@ -30,6 +30,15 @@ CASES = [
       for length, keys, heads in ((1, 0, 1), (129, 0, 2), (1000, 0, 4), (1000, 1777, 1), (500, 100, 2), (4096, 0, 1))],
     *[Case("test", 1, 4, 2, 2000, dim, "causal", block=128, density=density) for dim in (64, 128, 256) for density in (0.0, 1.0)],
     Case("test", 1, 4, 2, 1500, 128, "causal", block=64, extras=("sink", "softcap", "lse")),
+    *[Case("test", 2, 4, 2, length, 128, mask, window=window, documents=documents, layout=layout, extras=("lse",))
+      for mask, window in (("causal", 0), ("full", 0), ("window", 100)) for layout in ("bhsd", "bshd")
+      for length, documents in ((1, 1), (130, 3), (1000, 1), (1000, 7), (3000, 40))],
+    *[Case("test", 1, 4, 2, length, 128, mask, window=window, documents=documents, layout="thd", keys=keys, extras=("lse",))
+      for mask, window in (("causal", 0), ("full", 0), ("window", 100))
+      for length, keys, documents in ((1, 0, 1), (130, 0, 3), (1000, 0, 1), (1000, 0, 7), (3000, 0, 40), (1000, 3000, 7),
+                                      (1000, 300, 7), (128, 128, 1))],
+    *[Case("test", 1, 4, 2, 1000, dim, "causal", documents=5, layout=layout, extras=extras)
+      for dim, extras in ((64, ()), (256, ()), (128, ("sink", "softcap", "lse"))) for layout in ("bhsd", "thd")],
 ]
 GUARD = 4096
 

@@ -132,3 +132,23 @@ gpu.module @kernels {
     gpu.return
   }
 }
+
+// -----
+gpu.module @kernels {
+  // A number for each of the two rows of a thread; offsets have 64 bits.
+  // CHECK-LABEL: gpu.func @gather(
+  // CHECK-SAME: %[[IN:.*]]: !llvm.ptr<1>, %[[STRIDE:.*]]: i64, %[[OUT:.*]]: !llvm.ptr<1>
+  gpu.func @gather(%in: !llvm.ptr<1>, %stride: i64, %out: !llvm.ptr<1>, %n: i32) kernel {
+    %rows = sparseattn_nv.rows : tensor<64xi32, #sparseattn_nv.row>
+    // CHECK: %[[WIDE:.*]] = arith.extsi %{{.*}} : i32 to i64
+    // CHECK: %[[OFFSET:.*]] = arith.muli %[[WIDE]], %[[STRIDE]] : i64
+    // CHECK: %[[AT:.*]] = llvm.getelementptr %[[IN]][%[[OFFSET]]] : (!llvm.ptr<1>, i64) -> !llvm.ptr<1>, i32
+    // CHECK: llvm.load %[[AT]] : !llvm.ptr<1> -> i32
+    // CHECK: llvm.load
+    // CHECK-NOT: llvm.load
+    %r = sparseattn_nv.gather_rows %in[%rows] stride(%stride) : !llvm.ptr<1>, tensor<64xi32, #sparseattn_nv.row>
+    %f = arith.sitofp %r : tensor<64xi32, #sparseattn_nv.row> to tensor<64xf32, #sparseattn_nv.row>
+    sparseattn_nv.store_rows %f, %out stride(%stride) rows(%n) : tensor<64xf32, #sparseattn_nv.row>, !llvm.ptr<1>
+    gpu.return
+  }
+}

@@ -12,7 +12,11 @@ from sparseattn.compiler import CompilerError
 
 PTXAS = shutil.which("ptxas", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
 
-CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, block=block, extras=extras)
+CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, window=window, documents=3, layout=layout, extras=extras)
+           for layout in ("bhsd", "thd")
+           for dim, mask, window, extras in [(128, "causal", 0, ()), (64, "full", 0, ("lse",)), (256, "causal", 0, ()),
+                                             (128, "window", 100, ("sink", "softcap", "lse"))]],
+         *[Case("test", 1, 4, 2, 512, dim, mask, block=block, extras=extras)
            for dim, mask, block, extras in [(128, "causal", 128, ()), (128, "full", 64, ("lse",)), (64, "causal", 64, ()),
                                             (256, "causal", 128, ()), (128, "causal", 64, ("sink", "softcap", "lse"))]],
          *[Case("test", 1, heads, kv_heads, 512, dim, mask, window=window, extras=extras)
@@ -33,9 +37,12 @@ def test_artefact(case, tmp_path):
     assert artefact.manifest == manifest and artefact.names == (name,)
     kernel = artefact(name)
     names = [operand.name for operand in kernel.operands]
-    assert names == ["query", "key", "value", *(["selection"] if case.block else []), *[e for e in ("sink",) if e in case.extras], "out",
-                     *[e for e in ("lse",) if e in case.extras]]
-    assert kernel.operands[0].shape == ("B", "Hq", "Nq", case.dim) and kernel.operands[1].shape == ("B", "Hkv", "Nk", case.dim)
+    packed = case.layout == "thd"
+    documents = ["cu_seqlens_q", "cu_seqlens_k"] if packed else ["valid_range"] if case.documents else []
+    assert names == ["query", "key", "value", *["selection"] * (case.block > 0), *["sink"] * ("sink" in case.extras), *documents,
+                     "out", *["lse"] * ("lse" in case.extras)]
+    assert kernel.operands[0].shape == (("Nq", "Hq", case.dim) if packed else ("B", "Hq", "Nq", case.dim))
+    assert kernel.operands[1].shape == (("Nk", "Hkv", case.dim) if packed else ("B", "Hkv", "Nk", case.dim))
     ptx = (tmp_path / f"{name}.ptx").read_text()
     assert "wgmma.mma_async" in ptx and "cp.async.bulk.tensor" in ptx and "setmaxnreg" in ptx and ".extern .func" not in ptx
     assert (tmp_path / f"{name}.cubin").exists() == (PTXAS is not None)

@@ -233,6 +233,13 @@ LogicalResult StoreTileOp::verify() {
   return success();
 }
 
+LogicalResult GatherRowsOp::verify() {
+  RankedTensorType type = getResult().getType();
+  if (!type.getElementType().isInteger(32))
+    return emitConstraint(*this, 1) << "expected elements of type i32, found " << type.getElementType();
+  return success();
+}
+
 LogicalResult StoreRowsOp::verify() { return verifyF32(*this, 1, "the rows", getSource().getType()); }
 
 LogicalResult MmaChainOp::verify() {

@@ -158,6 +158,24 @@ def SparseAttnNV_RowsOp : SparseAttnNV_Op<"rows", [Pure]> {
   let hasVerifier = 1;
 }
 
+def SparseAttnNV_GatherRowsOp : SparseAttnNV_Op<"gather_rows", [
+    MemoryEffects<[MemRead]>, AllTypesMatch<["index", "result"]>]> {
+  let summary = "read one number per row from global memory";
+  let description = [{
+    Element r of the result is the number at `pointer + index[r] * stride` (in
+    elements). The 4 lanes that share a row read the same one.
+
+    Constraints:
+    - (C1) elements are i32.
+  }];
+  let arguments = (ins SparseAttnNV_GlobalPointer:$pointer, SparseAttnNV_Row:$index, I64:$stride);
+  let results = (outs SparseAttnNV_Row:$result);
+  let assemblyFormat = [{
+    $pointer `[` $index `]` `stride` `(` $stride `)` attr-dict `:` type($pointer) `,` type($index)
+  }];
+  let hasVerifier = 1;
+}
+
 def SparseAttnNV_MaskOp : SparseAttnNV_Op<"mask", [
     Pure, AttrSizedOperandSegments, AllTypesMatch<["source", "result"]>]> {
   let summary = "-inf outside a range of columns";

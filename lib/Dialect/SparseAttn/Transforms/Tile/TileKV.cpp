@@ -56,7 +56,7 @@ private:
   Value splat(RankedTensorType type, double value) {
     return arith::ConstantOp::create(b, loc, SplatElementsAttr::get(type, Attribute(b.getF32FloatAttr(value))));
   }
-  KeyRange extremes(KeyRange rows, function_ref<Value(Value, Value)> ofBegin, function_ref<Value(Value, Value)> ofEnd);
+  std::pair<KeyRange, KeyRange> findExtremes(KeyRange rows);
   TileKeys findKeys(Value length);
   BlockOrder orderBlocks(const TileKeys &keys, Value length);
   Value countEntries(function_ref<Value(OpBuilder &, Value)> isSeen);
@@ -79,18 +79,21 @@ private:
 
 static bool isZero(Value value) { return matchPattern(value, m_Zero()); }
 
-/// One bound of each kind from the run-time ranges of the rows that exist.
-KeyRange TileExpander::extremes(KeyRange rows, function_ref<Value(Value, Value)> ofBegin,
-                                function_ref<Value(Value, Value)> ofEnd) {
+/// Keys that some row sees, and keys that every row sees, from the run-time
+/// ranges of the rows that exist: they come in no order.
+std::pair<KeyRange, KeyRange> TileExpander::findExtremes(KeyRange rows) {
   Value zero = k.constant(0), one = k.constant(1);
   auto at = [&](Value tensor, Value row) -> Value { return tensor::ExtractOp::create(b, loc, tensor, row); };
-  auto loop = scf::ForOp::create(b, loc, one, op.getCount(), one, ValueRange{at(rows.begin, zero), at(rows.end, zero)});
+  Value begin = at(rows.begin, zero), end = at(rows.end, zero);
+  auto loop = scf::ForOp::create(b, loc, one, op.getCount(), one, ValueRange{begin, end, begin, end});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
-  Value row = loop.getInductionVar();
-  scf::YieldOp::create(b, loc, ValueRange{ofBegin(loop.getRegionIterArg(0), at(rows.begin, row)),
-                                          ofEnd(loop.getRegionIterArg(1), at(rows.end, row))});
-  return {loop.getResult(0), loop.getResult(1)};
+  ValueRange found = loop.getRegionIterArgs();
+  begin = at(rows.begin, loop.getInductionVar());
+  end = at(rows.end, loop.getInductionVar());
+  scf::YieldOp::create(b, loc, ValueRange{k.min(found[0], begin), k.max(found[1], end), k.max(found[2], begin),
+                                          k.min(found[3], end)});
+  return {{loop.getResult(0), loop.getResult(1)}, {loop.getResult(2), loop.getResult(3)}};
 }
 
 TileKeys TileExpander::findKeys(Value length) {
@@ -106,11 +109,8 @@ TileKeys TileExpander::findKeys(Value length) {
   keys.full = {last.begin, first.end};
 
   if (op.getRangeBegin()) {
-    // They come in no order, so that the rows have to be looked at.
     KeyRange given = {op.getRangeBegin(), op.getRangeEnd()};
-    auto least = [&](Value x, Value y) { return k.min(x, y); };
-    auto most = [&](Value x, Value y) { return k.max(x, y); };
-    KeyRange some = extremes(given, least, most), every = extremes(given, most, least);
+    auto [some, every] = findExtremes(given);
     keys.hull = {k.max(keys.hull.begin, some.begin), k.min(keys.hull.end, some.end)};
     keys.full = {k.max(keys.full.begin, every.begin), k.min(keys.full.end, every.end)};
     rows = {k.max(rows.begin, given.begin), k.min(rows.end, given.end)};

@@ -1,4 +1,4 @@
-//===- Stores.cpp - stores of the values of a thread -----------------------===//
+//===- Stores.cpp - global memory and the values of a thread ---------------===//
 //
 // Part of the sparseattn project.
 //
@@ -97,6 +97,21 @@ struct DistributeStoreTile : FragmentPattern<StoreTileOp> {
   }
 };
 
+struct DistributeGatherRows : FragmentPattern<GatherRowsOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(GatherRowsOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    Type element = getElementTypeOrSelf(op.getResult());
+    SmallVector<Value> values;
+    for (Value index : adaptor.getIndex()) {
+      Value wide = arith::ExtSIOp::create(b, b.getI64Type(), index);
+      Value offset = arith::MulIOp::create(b, wide, adaptor.getStride().front());
+      values.push_back(
+          LLVM::LoadOp::create(b, element, buildElementPointer(b, element, adaptor.getPointer().front(), offset)));
+    }
+    return {values};
+  }
+};
+
 /// The first lane of each quad stores.
 struct DistributeStoreRows : FragmentPattern<StoreRowsOp> {
   using FragmentPattern::FragmentPattern;
@@ -120,5 +135,5 @@ struct DistributeStoreRows : FragmentPattern<StoreRowsOp> {
 } // namespace
 
 void nv::populateStorePatterns(const TypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<DistributeStoreRows, DistributeStoreTile>(converter, patterns.getContext());
+  patterns.add<DistributeGatherRows, DistributeStoreRows, DistributeStoreTile>(converter, patterns.getContext());
 }
