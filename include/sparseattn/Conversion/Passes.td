@@ -104,7 +104,7 @@ def ConvertSparseAttnToNV : Pass<"convert-sparseattn-to-nv", "::mlir::ModuleOp">
 
     Errors: a function without exactly one grid loop; a schedule whose tiles do
     not fit warpgroups; element types other than bf16 and f16 in matrix products;
-    head dimensions that are no multiple of 64; operations other than tile
+    head dimensions that are no multiple of 32; operations other than tile
     operations and arithmetic.
   }];
   let dependentDialects = [

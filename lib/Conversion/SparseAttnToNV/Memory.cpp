@@ -7,6 +7,7 @@
 #include "KernelEmitter.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+#include "sparseattn/Target/HopperTarget.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -92,12 +93,18 @@ LogicalResult KernelEmitter::emitExtract(tensor::ExtractOp op) {
 }
 
 /// The coordinates of a tensor map are (feature in a block of 64, position,
-/// block of features, head, batch); packed documents (layout thd) have no batch.
+/// block of features, head, batch); there are no blocks where the features are no
+/// multiple of 64, and no batch of packed documents (layout thd).
 LogicalResult KernelEmitter::emitLoad(LoadTileOp op) {
   std::optional<unsigned> operand = getOperandNumber(op.getSource());
   if (!operand || *operand >= grid->getParentOfType<func::FuncOp>().getNumArguments())
     return op.emitOpError("must load from an argument of the function");
   auto type = cast<RankedTensorType>(op.getTile().getType());
+  int64_t columns = type.getDimSize(1);
+  if (columns % hopper::kColumnGranularity != 0 || columns > hopper::kMmaMaxColumns)
+    return op.emitOpError("has a head dimension of ")
+           << columns << "; kernels for this target take multiples of " << hopper::kColumnGranularity << " up to "
+           << hopper::kMmaMaxColumns << " (32, 64, 96, 128, ...): pad queries, keys and values with zeros to the next one";
   auto tile = nv::TileType::getChecked([&] { return op.emitOpError("cannot be held in shared memory: "); },
                                        builder.getContext(), type.getDimSize(0), type.getDimSize(1),
                                        type.getElementType(), type.getDimSize(0));
@@ -106,7 +113,10 @@ LogicalResult KernelEmitter::emitLoad(LoadTileOp op) {
     return failure();
   Value zero = constant(0);
   Value source = parameters.getTensorMap(*operand, type.getDimSize(0));
-  SmallVector<Value> coordinates = {zero, at[0], zero, at[1]};
+  SmallVector<Value> coordinates = {zero, at[0]};
+  if (columns % hopper::kSwizzleColumns == 0)
+    coordinates.push_back(zero);
+  coordinates.push_back(at[1]);
   if (op.getLayout() != Layout::THD)
     coordinates.push_back(at[2]);
   map.map(op.getTile(), nv::LoadOp::create(builder, op.getLoc(), tile, source, coordinates).getResult());

@@ -190,14 +190,20 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
 }
 
 /// Blocks of 64 features are a dimension of their own, because a swizzled row
-/// of shared memory holds 64.
+/// of shared memory holds 64. Where the last block would have fewer, each block is
+/// loaded alone, and nothing is read behind the features.
 json::Object ManifestWriter::tensorMap(const Operand &operand, int64_t rows) const {
   int64_t features = fixed.lookup(operand.sizes.back());
   json::Array dims;
-  dims.push_back(json::Object{{"axis", "feature"}, {"inner", hopper::kSwizzleColumns}, {"box", hopper::kSwizzleColumns}});
+  json::Object block{{"axis", "feature"}, {"box", hopper::kSwizzleColumns}};
+  bool isWhole = features % hopper::kSwizzleColumns == 0;
+  if (isWhole)
+    block["inner"] = hopper::kSwizzleColumns;
+  dims.push_back(std::move(block));
   dims.push_back(json::Object{{"axis", "position"}, {"box", rows}});
-  dims.push_back(json::Object{
-      {"axis", "feature"}, {"outer", hopper::kSwizzleColumns}, {"box", features / hopper::kSwizzleColumns}});
+  if (isWhole)
+    dims.push_back(json::Object{
+        {"axis", "feature"}, {"outer", hopper::kSwizzleColumns}, {"box", features / hopper::kSwizzleColumns}});
   dims.push_back(json::Object{{"axis", "head"}, {"box", 1}});
   if (llvm::is_contained(operand.sizes, "B"))
     dims.push_back(json::Object{{"axis", "batch"}, {"box", 1}});

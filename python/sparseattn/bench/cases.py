@@ -38,6 +38,8 @@ class Case:
     """Share of the blocks that a list names."""
     list_heads: int = 1
     """Heads of the lists: 1, `kv_heads` or `heads`."""
+    values_dim: int = 0
+    """Head dimension of the values where it is not `dim`."""
     documents: int = 0
     """Documents of random lengths, packed into each sequence, that see only themselves; 0: no documents. Layout thd
     packs queries and keys alike where `keys` is 0, else each to its own lengths; it has one batch."""
@@ -45,6 +47,14 @@ class Case:
     @property
     def key_length(self) -> int:
         return self.keys or self.length
+
+    @property
+    def value_dim(self) -> int:
+        return self.values_dim or self.dim
+
+    @property
+    def dims(self) -> str:
+        return f"d{self.dim}" + (f"v{self.values_dim}" if self.values_dim else "")
 
     @property
     def name(self) -> str:
@@ -55,7 +65,7 @@ class Case:
             variant.append(f"documents{self.documents}")
         if self.block:
             variant.append(f"blocks{self.block}x{self.density:g}" + (f"h{self.list_heads}" if self.list_heads > 1 else ""))
-        return "-".join([f"b{self.batch}h{self.heads}/{self.kv_heads}s{self.length}{keys}d{self.dim}", mask, *self.extras, *variant])
+        return "-".join([f"b{self.batch}h{self.heads}/{self.kv_heads}s{self.length}{keys}{self.dims}", mask, *self.extras, *variant])
 
     @property
     def group(self) -> str:

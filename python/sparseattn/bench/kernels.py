@@ -21,7 +21,7 @@ def name(case: Case) -> str:
         variant.append(f"blocks{case.block}")
     if case.documents and case.layout != "thd":
         variant.append("documents")
-    return "_".join([f"d{case.dim}", mask, *case.extras, *variant])
+    return "_".join([case.dims, mask, *case.extras, *variant])
 
 
 def keys(case: Case) -> str:
@@ -39,9 +39,9 @@ def source(case: Case) -> str:
     """The kernel of a case in the dialect (level L0), sizes left open."""
     packed = case.layout == "thd"
     batch = "" if packed else "?x"
-    tensor = f"tensor<{batch}?x?x{case.dim}x{case.dtype}>"
-    results = [tensor] + ([f"tensor<{batch}?x?xf32>"] if "lse" in case.extras else [])
-    operands = {"%q": tensor, "%k": tensor, "%v": tensor}
+    tensor, values = (f"tensor<{batch}?x?x{dim}x{case.dtype}>" for dim in (case.dim, case.value_dim))
+    results = [values] + ([f"tensor<{batch}?x?xf32>"] if "lse" in case.extras else [])
+    operands = {"%q": tensor, "%k": tensor, "%v": values}
     clauses = f"keys({keys(case)})"
     if case.block:
         clauses = f"selection(%selection) block {case.block} query_block {LIST_QUERIES} " + clauses
@@ -163,7 +163,7 @@ class Program:
         if "softcap" in case.extras:
             self.reference_options["softcap"] = SOFTCAP
         self.inputs = len(self.operands)
-        self.operands.append(torch.empty_like(self.operands[0]))
+        self.operands.append(self.operands[0].new_empty(*self.operands[0].shape[:-1], case.value_dim))
         self.lse = None
         if "lse" in case.extras:
             self.lse = torch.empty(q.shape[:3], device=q.device, dtype=torch.float32)

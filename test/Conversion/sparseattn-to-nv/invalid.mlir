@@ -53,3 +53,12 @@ func.func @rows_of_two_axes(%q: tensor<1x2x256x64xbf16>, %table: tensor<256x256x
   } {sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64>}
   return %r : tensor<1x2x256x64xf32>
 }
+
+// -----
+
+func.func @head_dimension(%q: tensor<1x2x256x80xbf16>) -> tensor<1x2x256x80xbf16> {
+  // expected-error @+1 {{has a head dimension of 80; kernels for this target take multiples of 32 up to 256 (32, 64, 96, 128, ...): pad queries, keys and values with zeros to the next one}}
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full) {schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64>}
+    : (tensor<1x2x256x80xbf16>, tensor<1x2x256x80xbf16>, tensor<1x2x256x80xbf16>) -> tensor<1x2x256x80xbf16>
+  return %o : tensor<1x2x256x80xbf16>
+}

@@ -52,8 +52,8 @@ func.func private @t2(!sparseattn_nv.tile<12x64xbf16>)
 func.func private @t2_box(!sparseattn_nv.channel<264x64xbf16, stages = 2>)
 
 // -----
-// expected-error@+1 {{(T3) expected a number of columns that is a multiple of 64 in [64, 1024], found 96}}
-func.func private @t3(!sparseattn_nv.tile<64x96xbf16>)
+// expected-error@+1 {{(T3) expected a number of columns that is a multiple of 32 in [32, 1024], found 80}}
+func.func private @t3(!sparseattn_nv.tile<64x80xbf16>)
 
 // -----
 // expected-error@+1 {{(T4) expected a pitch that is a multiple of 8 in [64, 256], found 32}}

@@ -39,6 +39,17 @@ CASES = [
                                       (1000, 300, 7), (128, 128, 1))],
     *[Case("test", 1, 4, 2, 1000, dim, "causal", documents=5, layout=layout, extras=extras)
       for dim, extras in ((64, ()), (256, ()), (128, ("sink", "softcap", "lse"))) for layout in ("bhsd", "thd")],
+    # Feature blocks of 64 that are not full, and values narrower than keys.
+    *[Case("test", 2, 4, 2, length, dim, mask, values_dim=values, layout=layout, extras=("lse",))
+      for dim, values in ((96, 0), (192, 128), (192, 0), (32, 0), (160, 0), (96, 64)) for mask in ("full", "causal")
+      for length, layout in ((1, "bhsd"), (129, "bshd"), (1000, "bhsd"))],
+    Case("test", 1, 4, 2, 1000, 96, "window", window=100, dtype="f16"),
+    Case("test", 1, 4, 2, 1000, 96, "causal", block=64, extras=("sink", "softcap", "lse")),
+    Case("test", 1, 4, 2, 1000, 96, "causal", documents=5, layout="thd"),
+    Case("test", 1, 4, 2, 1000, 192, "causal", values_dim=128, documents=5, layout="thd"),
+    # More than 65535 tiles, and more than 2^31 elements.
+    Case("test", 2056, 32, 32, 128, 64, "causal"),
+    Case("test", 1, 40, 1, 1 << 20, 64, "window", window=128),
 ]
 GUARD = 4096
 
@@ -54,8 +65,9 @@ def test_values(case, library):
     """Right, the same bits twice, and nothing written beside the output."""
     torch.manual_seed(len(case.name) + case.length)
     dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case.dtype]
-    q, k, v = (torch.randn(case.batch, heads, length, case.dim, device="cuda", dtype=dtype)
-               for heads, length in ((case.heads, case.length), *[(case.kv_heads, case.key_length)] * 2))
+    q, k, v = (torch.randn(case.batch, heads, length, dim, device="cuda", dtype=dtype)
+               for heads, length, dim in ((case.heads, case.length, case.dim), (case.kv_heads, case.key_length, case.dim),
+                                          (case.kv_heads, case.key_length, case.value_dim)))
     program = library.program(case, q, k, v)
     buffer = torch.full((program.out.numel() + 2 * GUARD,), float("nan"), device="cuda", dtype=dtype)
     program.use_output(buffer[GUARD:-GUARD].view(program.operands[program.inputs].shape))

@@ -1,4 +1,4 @@
-// RUN: sparseattn-opt %s --sparseattn-nv-lower-channels | FileCheck %s
+// RUN: sparseattn-opt %s --sparseattn-nv-lower-channels --split-input-file | FileCheck %s
 
 // CHECK: llvm.mlir.global external @dsmem() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
 // CHECK-LABEL: gpu.func @pair(
@@ -48,6 +48,35 @@ gpu.module @kernels {
       // CHECK-NEXT: nvvm.mbarrier.arrive
       %t = sparseattn_nv.await %k[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
       sparseattn_nv.release %k[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+    }
+    gpu.return
+  }
+}
+
+// -----
+
+// 96 columns are two blocks of 64, the second of which the map fills with zeros from 96 on: one load each, on one barrier
+// that expects the bytes of both.
+// CHECK-LABEL: gpu.func @blocks(
+// CHECK-SAME: %[[MAP:.*]]: !sparseattn_nv.tensor_map, %[[I:.*]]: i32)
+// CHECK: %[[BYTES:.*]] = arith.constant 32768 : i32
+// CHECK: nvvm.mbarrier.arrive.expect_tx %[[FULL:.*]], %[[BYTES]]
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %{{.*}}, %[[FULL]], box[%[[I]], %[[I]], %[[I]]]
+// CHECK: %[[C64:.*]] = arith.constant 64 : i32
+// CHECK: %[[NEXT:.*]] = arith.addi %[[I]], %[[C64]]
+// CHECK: %[[BEHIND:.*]] = arith.constant 16384 : i32
+// CHECK: %[[OFFSET:.*]] = arith.addi %[[BEHIND]],
+// CHECK: %[[PLACE:.*]] = llvm.getelementptr %{{.*}}[%[[OFFSET]]]
+// CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %[[PLACE]], %{{.*}}, %[[FULL]], box[%[[NEXT]], %[[I]], %[[I]]]
+gpu.module @kernels {
+  gpu.func @blocks(%map: !sparseattn_nv.tensor_map, %i: i32) kernel {
+    %k = sparseattn_nv.channel "key" offset(0) barriers(65536) : !sparseattn_nv.channel<128x96xbf16, stages = 2>
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.fill %k[%i] from %map[%i, %i, %i] : !sparseattn_nv.channel<128x96xbf16, stages = 2>
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %t = sparseattn_nv.await %k[%i] : !sparseattn_nv.channel<128x96xbf16, stages = 2>
+      sparseattn_nv.release %k[%i] : !sparseattn_nv.channel<128x96xbf16, stages = 2>
     }
     gpu.return
   }

@@ -12,7 +12,9 @@ from sparseattn.compiler import CompilerError
 
 PTXAS = shutil.which("ptxas", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
 
-CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, window=window, documents=3, layout=layout, extras=extras)
+CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, values_dim=values)
+           for dim, values in [(96, 0), (192, 128), (192, 0), (32, 0), (160, 0)] for mask in ("full", "causal")],
+         *[Case("test", 1, 4, 2, 512, dim, mask, window=window, documents=3, layout=layout, extras=extras)
            for layout in ("bhsd", "thd")
            for dim, mask, window, extras in [(128, "causal", 0, ()), (64, "full", 0, ("lse",)), (256, "causal", 0, ()),
                                              (128, "window", 100, ("sink", "softcap", "lse"))]],
@@ -42,10 +44,22 @@ def test_artefact(case, tmp_path):
     assert names == ["query", "key", "value", *["selection"] * (case.block > 0), *["sink"] * ("sink" in case.extras), *documents,
                      "out", *["lse"] * ("lse" in case.extras)]
     assert kernel.operands[0].shape == (("Nq", "Hq", case.dim) if packed else ("B", "Hq", "Nq", case.dim))
+    assert kernel.operands[-1 - ("lse" in case.extras)].shape[-1] == kernel.operands[2].shape[-1] == case.value_dim
     assert kernel.operands[1].shape == (("Nk", "Hkv", case.dim) if packed else ("B", "Hkv", "Nk", case.dim))
     ptx = (tmp_path / f"{name}.ptx").read_text()
     assert "wgmma.mma_async" in ptx and "cp.async.bulk.tensor" in ptx and "setmaxnreg" in ptx and ".extern .func" not in ptx
     assert (tmp_path / f"{name}.cubin").exists() == (PTXAS is not None)
+
+
+def test_tensor_maps(tmp_path):
+    """Multiples of 64 features are loaded at once; of others each block of 64 alone, zeros behind the last feature."""
+    whole = {"axis": "feature", "inner": 64, "box": 64}
+    for dim, first, blocks in ((128, whole, [{"axis": "feature", "outer": 64, "box": 2}]),
+                               (96, {"axis": "feature", "box": 64}, [])):
+        manifest = compiler.compile_gpu(kernels.source(Case("test", 1, 4, 4, 512, dim, "causal")), tmp_path)
+        maps = [p for p in manifest["kernels"][0]["parameters"] if p["kind"] == "tensor_map"]
+        assert [m["dims"] for m in maps] == [
+            [first, {"axis": "position", "box": 128}, *blocks, {"axis": "head", "box": 1}, {"axis": "batch", "box": 1}]] * 3
 
 
 def test_static_sizes_and_bshd(tmp_path):

@@ -91,14 +91,18 @@ LogicalResult TileType::verify(EmitError emitError, int64_t rows, int64_t column
     return emitError() << "(T2) expected a number of rows that is a multiple of " << hopper::kSwizzleRows << " in ["
                        << hopper::kSwizzleRows << ", " << hopper::kMaxBoxExtent << "], found " << rows;
   constexpr int64_t most = 1024;
-  if (columns < hopper::kSwizzleColumns || columns > most || columns % hopper::kSwizzleColumns != 0)
-    return emitError() << "(T3) expected a number of columns that is a multiple of " << hopper::kSwizzleColumns
-                       << " in [" << hopper::kSwizzleColumns << ", " << most << "], found " << columns;
+  if (columns < hopper::kColumnGranularity || columns > most || columns % hopper::kColumnGranularity != 0)
+    return emitError() << "(T3) expected a number of columns that is a multiple of " << hopper::kColumnGranularity
+                       << " in [" << hopper::kColumnGranularity << ", " << most << "], found " << columns;
   if (pitch < rows || pitch > hopper::kMaxBoxExtent || pitch % hopper::kSwizzleRows != 0)
     return emitError() << "(T4) expected a pitch that is a multiple of " << hopper::kSwizzleRows << " in [" << rows
                        << ", " << hopper::kMaxBoxExtent << "], found " << pitch;
   return success();
 }
+
+int64_t TileType::getNumBlocks() const { return llvm::divideCeil(getColumns(), hopper::kSwizzleColumns); }
+
+int64_t TileType::getBlockBytes() const { return getRows() * hopper::kSwizzleBytes; }
 
 LogicalResult ChannelType::verify(EmitError emitError, int64_t rows, int64_t columns, Type element, int64_t stages) {
   if (failed(TileType::verify(emitError, rows, columns, element, rows)))

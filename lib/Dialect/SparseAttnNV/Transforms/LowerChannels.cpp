@@ -164,12 +164,20 @@ void KernelLowering::lower(FillOp fill) {
   Value full = getFull(channel, slot.stage);
   NVVM::MBarrierArriveExpectTxOp::create(b, Type(), full, i32(bytes), NVVM::MemScopeKind::CTA, /*relaxed=*/false,
                                          Value());
-  Value tile = getPointer(getOffset(*channel.getOffset(), slot.stage, bytes));
   Value map = UnrealizedConversionCastOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), fill.getMap())
                   .getResult(0);
-  NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(b, tile, map, fill.getCoordinates(), full, ValueRange(),
-                                                         Value(), Value(), NVVM::TMALoadMode::TILE,
-                                                         /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(), Value());
+  // The map's box is the whole tile, or a block of it.
+  TileType tile = type.getTile();
+  int64_t loads = tile.getColumns() % hopper::kSwizzleColumns == 0 ? 1 : tile.getNumBlocks();
+  SmallVector<Value> coordinates(fill.getCoordinates());
+  for (int64_t block = 0; block < loads; ++block) {
+    if (block != 0)
+      coordinates[0] = arith::AddIOp::create(b, coordinates[0], i32(hopper::kSwizzleColumns));
+    Value place = getPointer(getOffset(*channel.getOffset() + block * tile.getBlockBytes(), slot.stage, bytes));
+    NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(b, place, map, coordinates, full, ValueRange(), Value(),
+                                                           Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true,
+                                                           NVVM::CTAGroupKindAttr(), Value());
+  }
   fill.erase();
 }
 

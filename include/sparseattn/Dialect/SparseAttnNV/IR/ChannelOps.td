@@ -85,11 +85,13 @@ def SparseAttnNV_SpecializeOp : SparseAttnNV_Op<"specialize", [
 def SparseAttnNV_FillOp : SparseAttnNV_Op<"fill", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "load one item of a channel from global memory";
   let description = [{
-    Waits until the slot of item `position` is free, and starts one TMA load of
-    a whole tile into it. `coordinates` (i32, innermost first) name the first
-    element of the map's box: feature within 64, position, block of 64 features,
-    then the dimensions that the tile does not have (head, batch). Elements
-    outside the tensor read as 0.
+    Waits until the slot of item `position` is free, and starts the TMA load of
+    a whole tile into it: one, or one for each block of 64 columns where the
+    columns are no multiple of 64. `coordinates` (i32, innermost first) name the
+    first element of the map's box: feature within 64, position, block of 64
+    features, then the dimensions that the tile does not have (head, batch). A
+    map without a dimension of blocks has no coordinate for it. Elements outside
+    the tensor read as 0.
 
     Constraints:
     - (C1) 3 to 5 coordinates.

@@ -106,21 +106,24 @@ def SparseAttnNV_TensorMapType : SparseAttnNV_Type<"TensorMap", "tensor_map"> {
     128 bytes by value that the host fills (`cuTensorMapEncodeTiled`): bf16 or
     f16 elements, 128-byte swizzle, zero fill outside the tensor, dimensions
     innermost first (64 features, positions, blocks of 64 features, …) and a box
-    of one tile.
+    of one tile. Where the number of features is no multiple of 64, the
+    dimensions are (features, positions, …), and the box is one block of a tile.
   }];
 }
 
 def SparseAttnNV_TileType : SparseAttnNV_Type<"Tile", "tile"> {
   let summary = "a tile in shared memory";
   let description = [{
-    `rows` x `columns`, stored as `columns`/64 blocks of `pitch` rows of 64
-    columns (128 bytes) in 128-byte swizzle; element (r, c) is in block c div 64
-    at row r. `pitch` is `rows` unless the tile is part of a larger one.
+    `rows` x `columns`, stored as ceil(`columns`/64) blocks of `pitch` rows of
+    64 columns (128 bytes) in 128-byte swizzle; element (r, c) is in block
+    c div 64 at row r. Products read the `columns` only, so that it does not
+    matter what the rest of the last block holds. `pitch` is `rows` unless the
+    tile is part of a larger one.
 
     Example: `!sparseattn_nv.tile<64x128xbf16, pitch = 128>`.
 
     Constraints: (T1) elements are bf16 or f16; (T2) `rows` is a multiple of 8
-    in [8, 256]; (T3) `columns` is a multiple of 64 in [64, 1024]; (T4) `pitch`
+    in [8, 256]; (T3) `columns` is a multiple of 32 in [32, 1024]; (T4) `pitch`
     is a multiple of 8 in [`rows`, 256].
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$columns, "::mlir::Type":$elementType, "int64_t":$pitch);
@@ -132,8 +135,11 @@ def SparseAttnNV_TileType : SparseAttnNV_Type<"Tile", "tile"> {
     }]>
   ];
   let extraClassDeclaration = [{
-    /// Bytes of `rows` x `columns` elements.
-    int64_t getSizeInBytes() const { return getRows() * getColumns() * 2; }
+    /// Blocks of 64 columns, of which the last may have fewer.
+    int64_t getNumBlocks() const;
+    /// Bytes of a block of `rows` rows, and of all blocks.
+    int64_t getBlockBytes() const;
+    int64_t getSizeInBytes() const { return getNumBlocks() * getBlockBytes(); }
   }];
 }
 

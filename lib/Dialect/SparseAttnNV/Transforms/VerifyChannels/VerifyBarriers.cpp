@@ -161,6 +161,10 @@ LogicalResult BarrierVerifier::readProducer(ArrayRef<Access> accesses) {
     const Access &load = accesses[i];
     if (load.kind != Access::Kind::Load)
       continue;
+    // The next block of the same tile, behind the one before.
+    if (i >= 1 && accesses[i - 1].kind == Access::Kind::Load && accesses[i - 1].detail == load.detail &&
+        accesses[i - 1].address < load.address)
+      continue;
     if (i < 1 || accesses[i - 1].kind != Access::Kind::Expect || accesses[i - 1].address != load.detail)
       return load.op->emitOpError("is not preceded by mbarrier.arrive.expect_tx on its own barrier");
     if (i < 2 || accesses[i - 2].kind != Access::Kind::Wait)
