@@ -231,7 +231,8 @@ def SparseAttnNVVerifyBarriers : Pass<"sparseattn-nv-verify-barriers"> {
     published; an arrival by more than one lane; and what
     `sparseattn-nv-verify-channels` finds.
 
-    *Remarks:* barriers that depend on loads are not verified.
+    *Remarks:* barriers that depend on numbers that are not known here are not
+    verified; loaded integers are known, as in `sparseattn-nv-verify-channels`.
 
     *Numerics:* bit-exact.
 
@@ -246,7 +247,8 @@ def SparseAttnNVVerifyChannels : Pass<"sparseattn-nv-verify-channels"> {
     concrete arguments, a few hundred launches among which every loop over blocks
     makes 0 to stages + 2 steps; what the roles do with channels then runs in a
     model of the barriers (`Analysis/ChannelModel.h`), under every order of
-    priority of the roles.
+    priority of the roles. Integers in global memory are chosen by a hash of
+    their address: any numbers, but the same for all roles.
 
     *Holds afterwards:* what held before; nothing is changed.
 
@@ -255,8 +257,8 @@ def SparseAttnNVVerifyChannels : Pass<"sparseattn-nv-verify-channels"> {
     that another round of the slot satisfies, a release that is missing or
     unmatched, a negative position.
 
-    *Remarks:* channels that depend on loads or on other numbers that are not
-    known here are not verified.
+    *Remarks:* channels that depend on numbers that are not known here in any
+    launch are not verified.
 
     *Numerics:* bit-exact.
 
