@@ -1,13 +1,15 @@
 """`sparseattn-compile IN -o DIR`: an exported model to compiled attention layers.
 
 IN is a `.pt2` archive, a HuggingFace `config.json`, an ONNX model or MLIR text.
-DIR receives plan.txt, plan.json, model.mlir, kernels.o, kernels.so and
-manifest.json (tools/sparseattn-compile/README.md), all of them or nothing.
+DIR receives plan.txt, plan.json, model.mlir, manifest.json and, for the CPU,
+kernels.o and kernels.so, for a GPU PTX, cubins and a C header
+(tools/sparseattn-compile/README.md): all of them or nothing.
 
 Exit status: 0, 1 when the model cannot be compiled, 2 for wrong arguments.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -15,17 +17,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import compiler
+from . import c_header, compiler, gpu_artefact
 from .compiler import CompilerError, LibraryNotFound
 from .frontend.errors import FrontendError
-from .model import Levels, plan_model
+from .gpu_artefact import PtxasError
+from .model import Levels, PlannedModel, plan_model
 
 FORMAT = "sparseattn.artefact"
 FORMAT_VERSION = 1
+TARGETS = ("cpu", gpu_artefact.TARGET)
 
 
 class OutputError(Exception):
     """The output folder cannot be used; says what to do."""
+
+
+class LayersRefused(Exception):
+    """Layers that the target has no kernel for, each with its reason."""
+
+    def __init__(self, refusals: list[gpu_artefact.Refusal], hint: str):
+        super().__init__("\n".join([*map(str, refusals), hint]))
+        self.refusals = refusals
 
 
 def manifest(description: dict, source: str) -> dict:
@@ -66,8 +78,10 @@ def check_output(folder: Path, force: bool) -> None:
     if not any(folder.iterdir()):
         return
     try:
-        is_artefact = json.loads((folder / "manifest.json").read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+        contents = json.loads((folder / "manifest.json").read_text())
+        # The GPU runtime's manifest has a schema of its own, and ours below `info`.
+        is_artefact = FORMAT in (contents.get("format"), (contents.get("info") or {}).get("format"))
+    except (OSError, ValueError, AttributeError):
         is_artefact = False
     if not is_artefact:
         raise OutputError(f"{folder} is not empty and holds no {FORMAT}: name another folder, or empty it")
@@ -91,6 +105,28 @@ def replace_folder(new: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_folder(output: str, force: bool):
+    """A folder to write to, which takes the place of `output` when nothing was raised."""
+    folder = Path(output)
+    check_output(folder, force)
+    # Beside the output, so that the last step is a rename.
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.absolute().parent))
+    try:
+        new = scratch / "artefact"
+        new.mkdir()
+        yield new
+        replace_folder(new, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_plan(planned: PlannedModel, folder: Path) -> None:
+    (folder / "plan.txt").write_text(planned.plan.table)
+    (folder / "plan.json").write_text(json.dumps(planned.plan.document, indent=2) + "\n")
+    (folder / "model.mlir").write_text(planned.model, encoding="utf-8")
+
+
 def compile_model(
     path: str,
     output: str,
@@ -105,18 +141,12 @@ def compile_model(
     force: bool = False,
     reproducer: str | None = None,
 ) -> tuple[dict, str, list[str]]:
-    """Compiles the model at `path` to the folder `output`.
+    """Compiles the model at `path` for the CPU, to the folder `output`.
 
     Returns the manifest, the plan as a table, and remarks. Raises FrontendError,
     CompilerError or OutputError; then `output` is as it was.
     """
-    folder = Path(output)
-    check_output(folder, force)
-    # Beside the output, so that the last step is a rename.
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.absolute().parent))
-    try:
-        new = scratch / "artefact"
-        new.mkdir()
+    with new_folder(output, force) as new:
         levels = Levels(new / "levels" if dump_levels else None)
         planned = plan_model(
             path,
@@ -139,14 +169,61 @@ def compile_model(
                 reproducer=reproducer,
             )
         contents = manifest(description, os.path.basename(path))
-        (new / "plan.txt").write_text(planned.plan.table)
-        (new / "plan.json").write_text(json.dumps(planned.plan.document, indent=2) + "\n")
-        (new / "model.mlir").write_text(planned.model, encoding="utf-8")
+        write_plan(planned, new)
         (new / "manifest.json").write_text(json.dumps(contents, indent=2) + "\n")
-        replace_folder(new, folder)
-        return contents, planned.plan.table, planned.remarks
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return contents, planned.plan.table, planned.remarks
+
+
+def compile_model_gpu(
+    path: str,
+    output: str,
+    *,
+    program: str | None = None,
+    length: int | None = None,
+    batch: int | None = None,
+    cache_dtype: str | None = None,
+    ptxas: str | None = None,
+    partial: bool = False,
+    dump_levels: bool = False,
+    force: bool = False,
+    reproducer: str | None = None,
+) -> tuple[dict, str, list[str]]:
+    """Compiles the model at `path` for a Hopper GPU, to the folder `output`, which `sparseattn.runtime.load` opens.
+
+    ptxas: path of CUDA's assembler; None writes PTX only. partial: leave out layers that
+    no kernel exists for, with a remark for each, instead of refusing the model.
+
+    Returns the manifest, the plan as a table, and remarks. Raises FrontendError,
+    CompilerError, LayersRefused or OutputError; then `output` is as it was.
+    """
+    with new_folder(output, force) as new:
+        levels = Levels(new / "levels" if dump_levels else None)
+        planned = plan_model(
+            path,
+            program=program,
+            length=length,
+            batch=batch,
+            cache_dtype=cache_dtype,
+            levels=levels,
+            reproducer=reproducer,
+        )
+        entries, refusals = gpu_artefact.compile_layers(
+            planned.kernels, new, ptxas=ptxas, levels=levels, reproducer=reproducer
+        )
+        if not entries:
+            raise LayersRefused(refusals, f"no attention layer of {path} is left: --target=cpu takes every layer")
+        if refusals and not partial:
+            raise LayersRefused(
+                refusals, f"{len(entries)} other layers can be compiled: --partial writes these, --target=cpu takes all"
+            )
+        prefix = c_header.identifier(Path(path).stem)
+        source = os.path.basename(path)
+        files = {"header": f"{prefix}.h", "model": "model.mlir", "plan": "plan.json"}
+        info = {"format": FORMAT, "version": FORMAT_VERSION, "target": gpu_artefact.TARGET, "source": source, "files": files}
+        contents = gpu_artefact.write_manifest(new, entries, info)
+        (new / files["header"]).write_text(c_header.make_header(contents, prefix, source), encoding="utf-8")
+        write_plan(planned, new)
+    return contents, planned.plan.table, [*planned.remarks, *map(str, refusals)]
 
 
 def positive(text: str) -> int:
@@ -160,18 +237,29 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sparseattn-compile",
         description="Compile the attention layers of an exported model and plan its KV cache.",
-        epilog="DIR receives plan.txt, plan.json, model.mlir, kernels.o, kernels.so and manifest.json: all or nothing. "
+        epilog="DIR receives plan.txt, plan.json, model.mlir and manifest.json; with --target=cpu kernels.o and kernels.so, "
+        "with --target=sm_90a NAME.h and, for each layer, PTX and, where CUDA's assembler is found, a cubin: all or nothing. "
         "Exit status: 0, 1 when the model cannot be compiled, 2 for wrong arguments.",
     )
     parser.add_argument("input", metavar="IN", help="a .pt2 archive, a HuggingFace config.json, an ONNX model or MLIR text")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder to make")
-    parser.add_argument("--target", choices=["cpu"], default="cpu", help="what to compile for (default: cpu)")
+    parser.add_argument(
+        "--target", choices=TARGETS, default="cpu",
+        help="what to compile for: cpu, or sm_90a for Hopper GPUs (H100, H200); default: cpu",
+    )
     parser.add_argument("--length", type=positive, metavar="N", help="tokens of each sequence, where the model leaves them open")
     parser.add_argument("--batch", type=positive, metavar="N", help="sequences, where the model leaves them open")
     parser.add_argument("--cache-dtype", metavar="TYPE", help="element type of all caches in the plan, such as bf16 or f8E4M3FN")
     parser.add_argument("--model", metavar="NAME", help="name of the program, for .pt2 archives with several")
-    parser.add_argument("--cpu", metavar="NAME", help="CPU of LLVM, such as x86-64-v3 (default: this machine)")
-    parser.add_argument("--features", metavar="LIST", help="CPU features such as +avx2,-fma")
+    cpu = parser.add_argument_group("--target=cpu")
+    cpu.add_argument("--cpu", metavar="NAME", help="CPU of LLVM, such as x86-64-v3 (default: this machine)")
+    cpu.add_argument("--features", metavar="LIST", help="CPU features such as +avx2,-fma")
+    gpu = parser.add_argument_group("--target=sm_90a")
+    gpu.add_argument(
+        "--ptxas", metavar="PATH", help="CUDA's assembler (default: the first in PATH, CUDA_HOME and /usr/local/cuda, if any)"
+    )
+    gpu.add_argument("--no-ptxas", action="store_true", help="write PTX only; the driver assembles it")
+    gpu.add_argument("--partial", action="store_true", help="leave out layers that no kernel exists for, with a remark for each")
     parser.add_argument("--dump-levels", action="store_true", help="keep the IR after every pass in DIR/levels")
     parser.add_argument("--reproducer", metavar="FILE", help="where to write input and pipeline when a pass fails")
     parser.add_argument("--force", action="store_true", help="replace an earlier result in DIR")
@@ -180,30 +268,52 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options; ends the program with status 2 when they do not go together."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    others = {"cpu": ("ptxas", "no_ptxas", "partial"), gpu_artefact.TARGET: ("cpu", "features")}[options.target]
+    for name in others:
+        if getattr(options, name):
+            parser.error(f"--{name.replace('_', '-')} does not go with --target={options.target}")
+    if options.ptxas and options.no_ptxas:
+        parser.error("--ptxas does not go with --no-ptxas")
+    return options
+
+
+def compile_as_asked(options: argparse.Namespace) -> tuple[dict, str, list[str]]:
+    common = {
+        "program": options.model,
+        "length": options.length,
+        "batch": options.batch,
+        "cache_dtype": options.cache_dtype,
+        "dump_levels": options.dump_levels,
+        "force": options.force,
+        "reproducer": options.reproducer,
+    }
+    if options.target == "cpu":
+        return compile_model(options.input, options.output, cpu=options.cpu, features=options.features, **common)
+    ptxas = None if options.no_ptxas else gpu_artefact.find_ptxas(options.ptxas)
+    contents, table, remarks = compile_model_gpu(
+        options.input, options.output, ptxas=ptxas, partial=options.partial, **common
+    )
+    if not ptxas and not options.no_ptxas:
+        remarks = [*remarks, "ptxas was not found in PATH, CUDA_HOME or /usr/local/cuda: PTX only, which the driver assembles"]
+    return contents, table, remarks
+
+
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         print(compiler.version())
         return 0
-    options = make_parser().parse_args(arguments)
+    options = parse(arguments)
     try:
-        contents, table, remarks = compile_model(
-            options.input,
-            options.output,
-            program=options.model,
-            length=options.length,
-            batch=options.batch,
-            cache_dtype=options.cache_dtype,
-            cpu=options.cpu,
-            features=options.features,
-            dump_levels=options.dump_levels,
-            force=options.force,
-            reproducer=options.reproducer,
-        )
-    except (FrontendError, OutputError, LibraryNotFound, OSError) as error:
+        contents, table, remarks = compile_as_asked(options)
+    except (FrontendError, OutputError, LibraryNotFound, PtxasError, OSError) as error:
         print(f"sparseattn-compile: error: {error}", file=sys.stderr)
         return 1
-    except CompilerError as error:
+    except (CompilerError, LayersRefused) as error:
         print(f"sparseattn-compile: {options.input} cannot be compiled\n{error}", file=sys.stderr)
         for name in ("length", "batch"):
             # The pass speaks of its own option.
@@ -214,7 +324,8 @@ def main(arguments: list[str] | None = None) -> int:
         for remark in remarks:
             print(f"remark: {remark}", file=sys.stderr)
         print(table.rstrip())
-        print(f"\n{len(contents['layers'])} attention layers compiled for {contents['cpu']} in {options.output}")
+        layers = contents.get("layers") or contents["kernels"]
+        print(f"\n{len(layers)} attention layers compiled for {contents.get('cpu', options.target)} in {options.output}")
     return 0
 
 

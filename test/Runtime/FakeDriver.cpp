@@ -152,7 +152,9 @@ bool readParameters(const std::string &text, const std::string &symbol, Kernel &
   if (!std::regex_search(text, entry, std::regex("\\.entry\\s+" + symbol + "\\s*\\(([^)]*)\\)")))
     return false;
   std::string list = entry[1];
-  std::regex parameter("\\.param\\s+(?:\\.align\\s+(\\d+)\\s+)?\\.[a-z](\\d+)\\s+\\w+(?:\\[(\\d+)\\])?");
+  // A pointer's type may be followed by what it points to: ".ptr .global .align 1".
+  std::regex parameter("\\.param\\s+(?:\\.align\\s+(\\d+)\\s+)?\\.[a-z](\\d+)(?:\\s+\\.ptr[\\s.\\w]*?)?\\s+"
+                       "\\w+(?:\\[(\\d+)\\])?\\s*(?=,|$)");
   size_t end = 0;
   for (std::sregex_iterator found(list.begin(), list.end(), parameter), last; found != last; ++found) {
     size_t bytes = std::stoul((*found)[2]) / 8;

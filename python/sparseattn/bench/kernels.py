@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import pathlib
-import shutil
 import tempfile
 
-from .. import compiler
+from .. import compiler, gpu_artefact
 from .cases import LIST_QUERIES, Case
 
 SOFTCAP = 30.0
@@ -77,7 +76,7 @@ def source(case: Case) -> str:
 
 def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
     """Compiles the kernels of `cases` into sub-folders of `folder`."""
-    ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+    ptxas = gpu_artefact.find_ptxas()
     for case in {name(case): case for case in cases}.values():
         target = folder / name(case)
         target.mkdir(parents=True, exist_ok=True)

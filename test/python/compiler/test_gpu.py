@@ -1,16 +1,13 @@
 """Attention from the dialect to artefacts for Hopper GPUs; no GPU is needed."""
 
-import os
-import shutil
-
 import pytest
 
-from sparseattn import compiler, runtime
+from sparseattn import compiler, gpu_artefact, runtime
 from sparseattn.bench import kernels
 from sparseattn.bench.cases import Case
 from sparseattn.compiler import CompilerError
 
-PTXAS = shutil.which("ptxas", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
+PTXAS = gpu_artefact.find_ptxas()
 
 CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, values_dim=values)
            for dim, values in [(96, 0), (192, 128), (192, 0), (32, 0), (160, 0)] for mask in ("full", "causal")],

@@ -1,0 +1,136 @@
+"""Attention layers to kernels for a GPU: the folder that `sparseattn-compile --target=sm_90a` writes.
+
+Layers that differ only in name and number share their code. Each layer is compiled
+for itself, so that one that no kernel exists for is named together with its reason.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import compiler
+from .compiler import CompilerError
+from .model import Levels
+
+TARGET = "sm_90a"
+
+_FUNCTION = re.compile(r"^  func\.func @(\w+)\(.*?^  }\n", re.M | re.S)
+_LAYER = re.compile(r"sparseattn\.layer = (\d+) : i64")
+_KIND = re.compile(r'sparseattn\.kind = "([^"]*)"')
+# What tells apart two layers that compute the same: names of nodes and numbers of layers.
+_IDENTITY = re.compile(r'\b(?:(?:sparseattn\.layer|layer|kv_source) = \d+ : i64|fx = "(?:[^"\\]|\\.)*")(?:, )?')
+
+
+class PtxasError(Exception):
+    """The path that was given for ptxas cannot be used; says what to do."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Layers that compute the same and cannot be kernels. reason: the compiler's messages."""
+
+    layers: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.layers)} cannot be compiled for {TARGET}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Layer:
+    name: str
+    number: int | None
+    kind: str
+    # The module with this function alone.
+    module: str
+    # Equal for layers that compute the same.
+    identity: str
+
+
+def find_ptxas(path: str | os.PathLike | None = None) -> str | None:
+    """CUDA's assembler: `path` if given, else the first of PATH, CUDA_HOME and /usr/local/cuda; None without one.
+
+    Raises PtxasError when `path` is no program.
+    """
+    if path is not None:
+        found = shutil.which(path)
+        if found is None:
+            raise PtxasError(f"expected CUDA's assembler at {path}, found no program there; leave --ptxas out to "
+                             "search for it, or write PTX only with --no-ptxas")
+        return found
+    homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    folders = [os.environ.get("PATH", ""), *(os.path.join(home, "bin") for home in homes if home)]
+    return shutil.which("ptxas", path=os.pathsep.join(folders))
+
+
+def split_layers(kernels: str) -> list[_Layer]:
+    """The functions of `PlannedModel.kernels`, each as a module of its own."""
+    functions = list(_FUNCTION.finditer(kernels))
+    if not functions:
+        return []
+    before, after = kernels[: functions[0].start()], kernels[functions[-1].end() :]
+    layers = []
+    for function in functions:
+        name, text = function[1], function[0]
+        number, kind = _LAYER.search(text), _KIND.search(text)
+        identity = _IDENTITY.sub("", text).replace(f"@{name}(", "@(", 1)
+        layers.append(_Layer(name, number and int(number[1]), kind[1] if kind else "", before + text + after, identity))
+    return layers
+
+
+def compile_layers(
+    kernels: str, folder: Path, *, ptxas: str | None = None, levels: Levels | None = None, reproducer: str | None = None
+) -> tuple[list[dict], list[Refusal]]:
+    """Compiles the layers of the module `kernels` into the existing `folder`: PTX and, with `ptxas`, cubins.
+
+    Returns the manifest's entries (lib/Runtime/README.md), one for each layer that has a
+    kernel and named like it, with `info` saying `layer` and `kind`; and the other layers.
+    manifest.json is the caller's to write: `write_manifest`.
+    """
+    levels = levels or Levels(None)
+    entries, known, refused = [], {}, {}
+    for layer in split_layers(kernels):
+        if layer.identity not in known:
+            with levels.passes(layer.name) as dump:
+                known[layer.identity] = _compile(layer, folder, ptxas, dump, reproducer)
+        found = known[layer.identity]
+        if isinstance(found, str):
+            refused.setdefault(layer.identity, []).append(layer.name)
+        else:
+            entries.append({**found, "name": layer.name, "info": {"layer": layer.number, "kind": layer.kind}})
+    return entries, [Refusal(tuple(names), known[identity]) for identity, names in refused.items()]
+
+
+def _compile(layer: _Layer, folder: Path, ptxas: str | None, dump: str | None, reproducer: str | None) -> dict | str:
+    """The manifest's entry, with its files in `folder`; or why there is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            kernels = compiler.compile_gpu(
+                layer.module, scratch, name=layer.name, ptxas=ptxas, dump=dump, reproducer=reproducer
+            )["kernels"]
+        except CompilerError as error:
+            return str(error)
+        if len(kernels) != 1:
+            return f"expected one kernel, found {len(kernels)}: {', '.join(entry['name'] for entry in kernels)}"
+        (entry,) = kernels
+        for image in ("ptx", "cubin"):
+            if image in entry:
+                shutil.copy(os.path.join(scratch, entry[image]["file"]), folder)
+        return entry
+
+
+def write_manifest(folder: Path, entries: list[dict], info: dict) -> dict:
+    """Writes manifest.json over `entries` and returns it. info: for people and other tools."""
+    manifest = {
+        "schema": "sparseattn-gpu-manifest",
+        "version": 1,
+        "compiler": compiler.version(),
+        "kernels": entries,
+        "info": info,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
