@@ -7,81 +7,32 @@ import pathlib
 import tempfile
 
 from .. import compiler, gpu_artefact
+from ..attention_spec import AttentionSpec
 from .cases import LIST_QUERIES, Case
 
 SOFTCAP = 30.0
 
 
-def name(case: Case) -> str:
-    """One kernel serves all lengths, batches and numbers of heads."""
-    mask = case.mask + (str(case.window) if case.window else "") + (f"x{case.kv_heads}" if case.mask == "mixed" else "")
-    variant = [value for value, usual in ((case.dtype, "bf16"), (case.layout, "bhsd")) if value != usual]
-    if case.block:
-        variant.append(f"blocks{case.block}")
-    if case.documents and case.layout != "thd":
-        variant.append("documents")
-    return "_".join([case.dims, mask, *case.extras, *variant])
-
-
-def keys(case: Case) -> str:
-    """The key pattern of a case."""
-    if case.mask in ("window", "prefix"):
-        return f"#sparseattn.{'window' if case.mask == 'window' else 'prefix_lm'}<{case.window}>"
+def spec(case: Case) -> AttentionSpec:
+    """The kernel of a case. One serves all lengths, batches and numbers of heads."""
     if case.mask == "mixed":
         half = case.kv_heads // 2
-        entries = ["#sparseattn.causal"] * half + [f"#sparseattn.window<{case.window}>"] * (case.kv_heads - half)
-        return f"#sparseattn.head_table<[{', '.join(entries)}]>"
-    return f"#sparseattn.{case.mask}"
-
-
-def source(case: Case) -> str:
-    """The kernel of a case in the dialect (level L0), sizes left open."""
-    packed = case.layout == "thd"
-    batch = "" if packed else "?x"
-    tensor, values = (f"tensor<{batch}?x?x{dim}x{case.dtype}>" for dim in (case.dim, case.value_dim))
-    results = [values] + ([f"tensor<{batch}?x?xf32>"] if "lse" in case.extras else [])
-    operands = {"%q": tensor, "%k": tensor, "%v": values}
-    clauses = f"keys({keys(case)})"
-    if case.block:
-        clauses = f"selection(%selection) block {case.block} query_block {LIST_QUERIES} " + clauses
-        operands["%selection"] = "tensor<?x?x?x?xi32>"
-    if "sink" in case.extras:
-        operands["%sink"] = "tensor<?xf32>"
-    if case.documents and not packed:
-        operands["%range"] = "tensor<?x?x2xi32>"
-    if packed:
-        operands |= {"%starts": "tensor<?xi32>", "%key_starts": "tensor<?xi32>"}
-    arguments, types = list(operands), list(operands.values())
-    if "softcap" in case.extras:
-        clauses += f" score(#sparseattn.softcap<{SOFTCAP}>)"
-    if "sink" in case.extras:
-        clauses += " sink(%sink)"
-    if case.documents and not packed:
-        clauses += " valid_range(%range)"
-    if packed:
-        clauses += " cu_seqlens(%starts, %key_starts)"
-    if "lse" in case.extras:
-        clauses += " return_lse"
-    if case.layout != "bhsd":
-        clauses += f" layout({case.layout})"
-    count = len(results)
-    value = "%r" + (f":{count}" if count > 1 else "")
-    returned = ", ".join(f"%r#{i}" for i in range(count)) if count > 1 else "%r"
-    signature = ", ".join(f"{argument}: {type_}" for argument, type_ in zip(arguments, types))
-    return (f"func.func @{name(case)}({signature}) -> ({', '.join(results)}) {{\n"
-            f"  {value} = sparseattn.{'sparse_attention' if case.block else 'attention'} %q, %k, %v {clauses}\n"
-            f"    : ({', '.join(types)}) -> ({', '.join(results)})\n"
-            f"  return {returned} : {', '.join(results)}\n}}\n")
+        keys = ("causal",) * half + (f"window<{case.window}>",) * (case.kv_heads - half)
+    else:
+        keys = {"window": f"window<{case.window}>", "prefix": f"prefix_lm<{case.window}>"}.get(case.mask, case.mask)
+    return AttentionSpec(keys=keys, dtype=case.dtype, dim=case.dim, value_dim=case.values_dim or None, layout=case.layout,
+                         sink="sink" in case.extras, softcap=SOFTCAP if "softcap" in case.extras else None, lse="lse" in case.extras,
+                         blocks=(LIST_QUERIES, case.block) if case.block else None, documents=case.documents > 0)
 
 
 def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
     """Compiles the kernels of `cases` into sub-folders of `folder`."""
     ptxas = gpu_artefact.find_ptxas()
-    for case in {name(case): case for case in cases}.values():
-        target = folder / name(case)
+    for wanted in dict.fromkeys(map(spec, cases)):
+        target = folder / wanted.name
         target.mkdir(parents=True, exist_ok=True)
-        compiler.compile_gpu(source(case), target, name=name(case), ptxas=ptxas)
-        print(f"{name(case)}: {'cubin' if ptxas else 'PTX'}", flush=True)
+        compiler.compile_gpu(wanted.text(), target, name=wanted.name, ptxas=ptxas)
+        print(f"{wanted.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
     return 0
 
 
@@ -209,7 +160,7 @@ class Library:
     def program(self, case: Case, q, k, v) -> Program:
         from .. import runtime
 
-        key = name(case)
+        key = spec(case).name
         if key not in self.loaded:
             if self.scratch and not (self.folder / key).exists():
                 prepare(self.folder, [case])

@@ -27,11 +27,11 @@ CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, values_dim=values)
              (4, 4, 128, "causal", 0, ("sink", "softcap", "lse"))]]]
 
 
-@pytest.mark.parametrize("case", CASES, ids=kernels.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: kernels.spec(case).name)
 def test_artefact(case, tmp_path):
     """PTX everywhere; where CUDA's assembler is, it must not serialise products or spill."""
-    manifest = compiler.compile_gpu(kernels.source(case), tmp_path, ptxas=PTXAS)
-    name = kernels.name(case)
+    manifest = compiler.compile_gpu(kernels.spec(case).text(), tmp_path, ptxas=PTXAS)
+    name = kernels.spec(case).name
     artefact = runtime.load(tmp_path)
     assert artefact.manifest == manifest and artefact.names == (name,)
     kernel = artefact(name)
@@ -53,7 +53,7 @@ def test_tensor_maps(tmp_path):
     whole = {"axis": "feature", "inner": 64, "box": 64}
     for dim, first, blocks in ((128, whole, [{"axis": "feature", "outer": 64, "box": 2}]),
                                (96, {"axis": "feature", "box": 64}, [])):
-        manifest = compiler.compile_gpu(kernels.source(Case("test", 1, 4, 4, 512, dim, "causal")), tmp_path)
+        manifest = compiler.compile_gpu(kernels.spec(Case("test", 1, 4, 4, 512, dim, "causal")).text(), tmp_path)
         maps = [p for p in manifest["kernels"][0]["parameters"] if p["kind"] == "tensor_map"]
         assert [m["dims"] for m in maps] == [
             [first, {"axis": "position", "box": 128}, *blocks, {"axis": "head", "box": 1}, {"axis": "batch", "box": 1}]] * 3
@@ -89,7 +89,7 @@ def test_refused(text, reason, tmp_path):
 
 def test_missing_folder_and_no_attention(tmp_path):
     with pytest.raises(CompilerError, match="does not exist"):
-        compiler.compile_gpu(kernels.source(CASES[0]), tmp_path / "none")
+        compiler.compile_gpu(kernels.spec(CASES[0]).text(), tmp_path / "none")
     with pytest.raises(CompilerError, match="grid loop"):
         compiler.compile_gpu("func.func @f(%x: f32) -> f32 { return %x : f32 }", tmp_path)
     assert not list(tmp_path.iterdir())

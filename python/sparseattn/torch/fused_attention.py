@@ -1,0 +1,250 @@
+"""`sparseattn.torch.attention`: compiled attention, as the operator `sparseattn::fused_attention`.
+
+It is opaque to `torch.compile`, which sees shapes and dtypes only (the fake kernel), and
+may be captured into a CUDA graph. It has no gradient.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+
+from ..attention_spec import AttentionSpec
+from . import kernels as compiled
+
+_DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}
+_GPU_DTYPES = (torch.bfloat16, torch.float16)
+_LAYOUTS = ("bhsd", "bshd")
+
+
+def attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool = False,
+    window: int | Sequence[int | None] | None = None,
+    prefix: int | None = None,
+    sink: torch.Tensor | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    return_lse: bool = False,
+    layout: str = "bhsd",
+    kernels: str | os.PathLike | None = None,
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    """Softmax attention by compiled code.
+
+    q [B,Hq,Nq,D], k [B,Hkv,Nk,D], v [B,Hkv,Nk,Dv] for layout "bhsd"; "bshd" exchanges heads
+    and tokens. One dtype: bf16 or f16 on a GPU, also f32 on the CPU. One device. Any strides
+    that are multiples of 16 bytes, but a stride of 1 in the last dimension. Query head h
+    reads KV head h div (Hq/Hkv). Query i stands at position p = i + Nk - Nq.
+
+        z_ij = softcap(scale * <q_i, k_j>)     out_i = sum_j exp(z_ij - lse_i) v_j
+        lse_i = log(sum_j exp(z_ij) [+ exp(sink_h)])
+
+    causal: query i sees keys j <= p; without it, all. window (with causal): only the last
+    `window` of these, p's own included; a sequence has one entry for each KV head, None for
+    heads without a window. prefix (with causal): the first `prefix` keys are seen by all.
+    sink [Hq] f32: a logit that takes part in the sum only. softcap c: c * tanh(s / c).
+    scale: default 1/sqrt(D). return_lse: also return lse [B,Hq,Nq] f32, natural logarithm.
+    A query that sees no key yields 0, and an lse of -inf, or of its sink.
+
+    kernels: a folder that `prepare` or `tools/bench --prepare` made; default
+    $SPARSEATTN_KERNELS. A kernel that is not there is compiled at its first use, which takes
+    about a second, and kept; that needs the compiler library. Kernels are kept by pattern,
+    dtype, D, Dv and options: batch, lengths and numbers of heads may change from call to call.
+    Calls from several threads are safe.
+
+    CUDA tensors: launched on torch's current stream of their device, a Hopper GPU. Call once
+    before capturing into a CUDA graph, because loading a kernel cannot be captured. CPU
+    tensors: the CPU lowering computes, which needs the compiler library, is the reference for
+    the GPU, and copies tensors that are not contiguous.
+
+    Returns out, q's shape with Dv and contiguous in `layout`, or (out, lse).
+
+    Raises ValueError or TypeError for arguments that do not fit or that no kernel exists for,
+    sparseattn.runtime.GpuError for what device or driver refuses, and
+    sparseattn.compiler.LibraryNotFound; nothing is launched then.
+    """
+    out, lse = fused_attention(
+        q, k, v, sink, _keys(causal, window, prefix), softcap, scale, return_lse, layout,
+        None if kernels is None else os.fspath(kernels),
+    )
+    return (out, lse) if return_lse else out
+
+
+def prepare(
+    folder: str | os.PathLike,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    dim: int,
+    value_dim: int | None = None,
+    causal: bool = False,
+    window: int | Sequence[int | None] | None = None,
+    prefix: int | None = None,
+    sink: bool = False,
+    softcap: float | None = None,
+    scale: float | None = None,
+    return_lse: bool = False,
+) -> str:
+    """Compiles the GPU kernel that `attention` with these options needs, into a sub-folder of `folder`.
+
+    Needs no GPU. dim, value_dim: D and Dv; sink: whether there is one; the others as for
+    `attention`. One kernel serves both layouts. Returns the kernel's name.
+
+    Raises ValueError, TypeError, and sparseattn.compiler.LibraryNotFound.
+    """
+    _require(dtype in _GPU_DTYPES, f"expected bfloat16 or float16, found {dtype}", TypeError)
+    _check_numbers(softcap, scale)
+    spec = _make_spec(_keys(causal, window, prefix), dtype, dim, value_dim or dim, sink, softcap, scale, return_lse)
+    compiled.prepare_spec(spec, folder)
+    return spec.name
+
+
+def _require(condition, text, error=ValueError):
+    if not condition:
+        raise error(f"sparseattn.torch.attention: {text}")
+
+
+def _keys(causal, window, prefix) -> str:
+    """The pattern as the dialect spells it: one, or one for each KV head, separated by blanks."""
+    _require(causal or window is None, "a window is of the last keys that a query sees: pass causal=True")
+    _require(causal or prefix is None, "a prefix is what is seen besides the causal keys: pass causal=True")
+    _require(window is None or prefix is None, "expected a window or a prefix, found both")
+    if prefix is not None:
+        return f"prefix_lm<{_integer('prefix', prefix, 0)}>"
+    if window is None:
+        return "causal" if causal else "full"
+    heads = window if isinstance(window, Sequence) else [window]
+    _require(len(heads) > 0, "expected a window for each KV head, found none")
+    keys = ["causal" if size is None else f"window<{_integer('window', size, 1)}>" for size in heads]
+    return " ".join(keys)
+
+
+def _integer(name, value, least) -> int:
+    _require(isinstance(value, int) and not isinstance(value, bool), f"expected {name} as an int, found {value!r}", TypeError)
+    _require(least <= value < 2**63, f"expected {name} of at least {least}, found {value}")
+    return value
+
+
+def _make_spec(keys, dtype, dim, value_dim, sink, softcap, scale, lse) -> AttentionSpec:
+    heads = tuple(keys.split())
+    return AttentionSpec(
+        # A table of equal entries is that entry: one pattern makes the simpler kernel.
+        keys=heads if len(set(heads)) > 1 else heads[0],
+        dtype=_DTYPES[dtype],
+        dim=int(dim),
+        value_dim=None if value_dim == dim else int(value_dim),
+        sink=bool(sink),
+        softcap=softcap,
+        scale=scale,
+        lse=lse,
+    )
+
+
+def _check(q, k, v, sink, keys, softcap, scale, layout) -> None:
+    """What all forms of the operator demand. Sizes may be symbolic."""
+    _require(layout in _LAYOUTS, f"expected layout 'bhsd' or 'bshd', found '{layout}'")
+    order = {"bhsd": "[batch, heads, tokens, dim]", "bshd": "[batch, tokens, heads, dim]"}[layout]
+    _require(q.dim() == k.dim() == v.dim() == 4,
+             f"expected q, k and v of rank 4, {order}, found ranks {q.dim()}, {k.dim()} and {v.dim()}")
+    _require(q.dtype == k.dtype == v.dtype,
+             f"expected one dtype for q, k and v, found {q.dtype}, {k.dtype} and {v.dtype}", TypeError)
+    if q.device.type == "cpu":
+        _require(q.dtype in _DTYPES, f"expected bfloat16, float16 or float32, found {q.dtype}", TypeError)
+    else:
+        _require(q.dtype in _GPU_DTYPES, f"expected bfloat16 or float16 on a GPU, found {q.dtype}", TypeError)
+    _require(q.device == k.device == v.device,
+             f"expected one device for q, k and v, found {q.device}, {k.device} and {v.device}")
+    head, token = (1, 2) if layout == "bhsd" else (2, 1)
+    _require(q.shape[0] == k.shape[0] and k.shape[0] == v.shape[0],
+             f"expected one batch size for q, k and v, found {q.shape[0]}, {k.shape[0]} and {v.shape[0]}")
+    _require(k.shape[head] == v.shape[head] and k.shape[token] == v.shape[token],
+             f"expected the same heads and tokens in k and v, found shapes {tuple(k.shape)} and {tuple(v.shape)}")
+    _require(q.shape[3] == k.shape[3], f"expected one head dimension in q and k, found {q.shape[3]} and {k.shape[3]}")
+    _require(k.shape[head] >= 1 and q.shape[head] % k.shape[head] == 0,
+             f"the {q.shape[head]} query heads cannot be grouped over {k.shape[head]} key/value heads")
+    patterns = len(keys.split())
+    _require(patterns == 1 or patterns == k.shape[head],
+             f"expected a window for each of the {k.shape[head]} KV heads, found {patterns}")
+    if sink is not None:
+        _require(sink.dim() == 1 and sink.shape[0] == q.shape[head] and sink.dtype == torch.float32,
+                 f"expected sink of shape [{q.shape[head]}] and dtype float32, found {list(sink.shape)} {sink.dtype}")
+        _require(sink.device == q.device, f"expected sink on {q.device}, found it on {sink.device}")
+    _check_numbers(softcap, scale)
+
+
+def _check_numbers(softcap, scale) -> None:
+    _require(softcap is None or (math.isfinite(softcap) and softcap > 0), f"expected a positive finite softcap, found {softcap}")
+    _require(scale is None or math.isfinite(scale), f"expected a finite scale, found {scale}")
+
+
+def _make_results(q, k, v, return_lse, layout):
+    """out as the caller sees it, and lse, or an empty tensor where there is none."""
+    out = q.new_empty((*q.shape[:3], v.shape[3]))
+    batch, heads, tokens = (q.shape[0], q.shape[1], q.shape[2]) if layout == "bhsd" else (q.shape[0], q.shape[2], q.shape[1])
+    return out, q.new_empty((batch, heads, tokens) if return_lse else (0,), dtype=torch.float32)
+
+
+@torch.library.custom_op("sparseattn::fused_attention", mutates_args=())
+def fused_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    sink: Optional[torch.Tensor],
+    keys: str,
+    softcap: Optional[float],
+    scale: Optional[float],
+    return_lse: bool,
+    layout: str,
+    kernels: Optional[str],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The operator behind `attention`.
+
+    keys: the pattern in the words of the dialect, or one for each KV head, separated by
+    blanks. The second result is empty without `return_lse`.
+    """
+    _check(q, k, v, sink, keys, softcap, scale, layout)
+    spec = _make_spec(keys, q.dtype, q.shape[3], v.shape[3], sink is not None, softcap, scale, return_lse)
+    out, lse = _make_results(q, k, v, return_lse, layout)
+    # One kernel serves both layouts: heads and tokens differ by their strides.
+    views = [x if layout == "bhsd" else x.transpose(1, 2) for x in (q, k, v, out)]
+    inputs = [*views[:3]] + ([sink] if sink is not None else [])
+    if q.device.type == "cpu":
+        _run_on_cpu(spec, inputs, views[3], lse)
+        return out, lse
+    _require(q.device.type == "cuda", f"expected tensors on a CUDA device or the CPU, found {q.device}")
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        _require(tensor.stride(3) == 1 or tensor.shape[3] <= 1,
+                 f"expected a stride of 1 in the last dimension of {name}, found {tensor.stride(3)}; use .contiguous()")
+    kernel = compiled.gpu_kernel(spec, kernels)
+    kernel(*inputs, views[3], *([lse] if return_lse else []))
+    return out, lse
+
+
+@fused_attention.register_fake
+def _(q, k, v, sink, keys, softcap, scale, return_lse, layout, kernels):
+    _check(q, k, v, sink, keys, softcap, scale, layout)
+    return _make_results(q, k, v, return_lse, layout)
+
+
+def _to_numpy(tensor):
+    """Values as the compiled function takes them; bfloat16 as its bits."""
+    tensor = tensor.detach()
+    return (tensor.view(torch.int16).numpy().view("uint16") if tensor.dtype == torch.bfloat16 else tensor.numpy())
+
+
+def _from_numpy(array, dtype):
+    if dtype == torch.bfloat16:
+        return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _run_on_cpu(spec, inputs, out, lse) -> None:
+    results = compiled.cpu_function(spec)(*map(_to_numpy, inputs))
+    results = results if spec.lse else (results,)
+    out.copy_(_from_numpy(results[0], out.dtype))
+    if spec.lse:
+        lse.copy_(_from_numpy(results[1], torch.float32))

@@ -1,0 +1,218 @@
+"""`sparseattn.torch.attention` without a GPU. Runs where torch is installed; test/Hopper/torch is for the GPU."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import sparseattn.torch as st  # noqa: E402
+from sparseattn import compiler, reference as ref, runtime  # noqa: E402
+from sparseattn.attention_spec import AttentionSpec  # noqa: E402
+from sparseattn.compiler import LibraryNotFound  # noqa: E402
+from sparseattn.torch import kernels  # noqa: E402
+from sparseattn.torch.fused_attention import fused_attention  # noqa: E402
+
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+def tensors(heads=4, kv_heads=2, n_q=13, n_k=17, d=16, dv=16, batch=2, dtype=torch.float32, layout="bhsd"):
+    torch.manual_seed(0)
+    make = lambda h, n, size: torch.randn((batch, h, n, size) if layout == "bhsd" else (batch, n, h, size)).to(dtype)
+    return make(heads, n_q, d), make(kv_heads, n_k, d), make(kv_heads, n_k, dv)
+
+
+def expect(q, k, v, keys, layout="bhsd", **options):
+    """float64, from the values as they were rounded."""
+    wide = [x.detach().double().numpy() for x in (q, k, v)]
+    sink = options.pop("sink", None)
+    softcap = options.pop("softcap", None)
+    return ref.attention(*wide, keys=keys, sink=None if sink is None else sink.double().numpy(), layout=layout, return_lse=True,
+                         score_mod=None if softcap is None else ref.SoftCap(softcap), **options)
+
+
+def check(found, expected, dtype=torch.float32):
+    assert found[0].dtype == dtype and found[0].is_contiguous() and found[1].dtype == torch.float32
+    np.testing.assert_allclose(found[0].double().numpy(), expected[0], atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(found[1].numpy(), expected[1], atol=2e-5, rtol=1e-5)
+
+
+PATTERNS = [
+    ({}, ref.Full()),
+    ({"causal": True}, ref.Causal()),
+    ({"causal": True, "window": 5}, ref.Window(5)),
+    ({"causal": True, "prefix": 7}, ref.PrefixLM(7)),
+    ({"causal": True, "window": [None, 3]}, ref.HeadTable((ref.Causal(), ref.Window(3)))),
+    ({"causal": True, "window": [4, 4]}, ref.Window(4)),
+]
+
+
+@pytest.mark.parametrize("options, keys", PATTERNS, ids=lambda x: str(x) if isinstance(x, dict) else None)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+def test_patterns(options, keys, dtype, layout):
+    q, k, v = tensors(dtype=dtype, layout=layout)
+    found = st.attention(q, k, v, layout=layout, return_lse=True, **options)
+    check(found, expect(q, k, v, keys, layout), dtype)
+
+
+@pytest.mark.parametrize("shape", [{"n_q": 1}, {"n_q": 20, "n_k": 6}, {"kv_heads": 1, "heads": 3}, {"dv": 8}, {"n_k": 0},
+                                   {"n_q": 0}, {"batch": 1, "d": 80, "dv": 80}], ids=str)
+def test_shapes(shape):
+    q, k, v = tensors(**shape)
+    check(st.attention(q, k, v, causal=True, return_lse=True), expect(q, k, v, ref.Causal()))
+
+
+def test_options():
+    q, k, v = tensors()
+    sink = torch.randn(4)
+    found = st.attention(q, k, v, causal=True, sink=sink, softcap=3, scale=1e-1, return_lse=True)
+    check(found, expect(q, k, v, ref.Causal(), sink=sink, softcap=3.0, scale=0.1))
+    out = st.attention(q, k, v, causal=True, sink=sink, softcap=3.0, scale=0.1)
+    assert isinstance(out, torch.Tensor) and torch.equal(out, found[0])
+
+
+def test_strides():
+    q, k, v = tensors(d=32, dv=32)
+    wide = torch.randn(2, 17, 2, 64)
+    k = wide[..., ::2].transpose(1, 2)
+    check(st.attention(q, k, v.flip(2), return_lse=True), expect(q, k, v.flip(2), ref.Full()))
+
+
+def test_no_gradient():
+    q, k, v = tensors()
+    q.requires_grad_()
+    out = st.attention(q, k, v)
+    with pytest.raises(RuntimeError, match="fused_attention"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+@pytest.mark.parametrize("lse", [False, True])
+def test_operator(dtype, layout, lse):
+    """torch's own checks: schema, no hidden aliases or writes, the fake form agrees with the real one."""
+    q, k, v = tensors(dtype=dtype, layout=layout, dv=8)
+    torch.library.opcheck(fused_attention, (q, k, v, torch.randn(4), "causal window<3>", 2.0, 0.5, lse, layout, None))
+
+
+def test_fake_tensors():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        q, k, v = (torch.empty(2, 100, h, 128, dtype=torch.bfloat16, device="cuda") for h in (8, 2, 2))
+        out, lse = st.attention(q, k, v, causal=True, return_lse=True, layout="bshd")
+        assert out.shape == q.shape and out.device == q.device and lse.shape == (2, 8, 100) and lse.dtype == torch.float32
+        with pytest.raises(TypeError, match="expected bfloat16 or float16 on a GPU"):
+            st.attention(q.float(), k.float(), v.float())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compile(dynamic):
+    def layer(q, k, v, sink):
+        out, lse = st.attention(q * 2, k, v, causal=True, window=[None, 3], sink=sink, return_lse=True)
+        return out + 1, lse
+
+    fast = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for n_q in (13, 5, 6):
+        q, k, v = tensors(n_q=n_q)
+        sink = torch.randn(4)
+        for found, expected in zip(fast(q, k, v, sink), layer(q, k, v, sink)):
+            assert torch.equal(found, expected)
+
+
+BAD = [
+    (lambda q, k, v: st.attention(q[0], k, v), ValueError, "expected q, k and v of rank 4, [batch, heads, tokens, dim], found ranks 3"),
+    (lambda q, k, v: st.attention(q, k.half(), v), TypeError, "expected one dtype for q, k and v"),
+    (lambda q, k, v: st.attention(q.double(), k.double(), v.double()), TypeError, "expected bfloat16, float16 or float32"),
+    (lambda q, k, v: st.attention(q[:1], k, v), ValueError, "expected one batch size"),
+    (lambda q, k, v: st.attention(q[:, :3], k, v), ValueError, "the 3 query heads cannot be grouped over 2"),
+    (lambda q, k, v: st.attention(q, k, v[:, :, 1:]), ValueError, "the same heads and tokens in k and v"),
+    (lambda q, k, v: st.attention(q[..., :8], k, v), ValueError, "one head dimension in q and k, found 8 and 16"),
+    (lambda q, k, v: st.attention(q, k, v, window=3), ValueError, "pass causal=True"),
+    (lambda q, k, v: st.attention(q, k, v, prefix=3), ValueError, "pass causal=True"),
+    (lambda q, k, v: st.attention(q, k, v, causal=True, window=3, prefix=3), ValueError, "a window or a prefix, found both"),
+    (lambda q, k, v: st.attention(q, k, v, causal=True, window=0), ValueError, "expected window of at least 1, found 0"),
+    (lambda q, k, v: st.attention(q, k, v, causal=True, window=2.0), TypeError, "expected window as an int"),
+    (lambda q, k, v: st.attention(q, k, v, causal=True, window=[1, 2, 3]), ValueError, "each of the 2 KV heads, found 3"),
+    (lambda q, k, v: st.attention(q, k, v, causal=True, window=[]), ValueError, "found none"),
+    (lambda q, k, v: st.attention(q, k, v, sink=torch.zeros(2)), ValueError, "expected sink of shape [4]"),
+    (lambda q, k, v: st.attention(q, k, v, sink=torch.zeros(4, dtype=torch.float64)), ValueError, "dtype float32"),
+    (lambda q, k, v: st.attention(q, k, v, softcap=0.0), ValueError, "expected a positive finite softcap"),
+    (lambda q, k, v: st.attention(q, k, v, scale=float("nan")), ValueError, "expected a finite scale"),
+    (lambda q, k, v: st.attention(q, k, v, layout="sbhd"), ValueError, "expected layout 'bhsd' or 'bshd', found 'sbhd'"),
+    (lambda q, k, v: st.attention(q, k.to("meta"), v), ValueError, "expected one device"),
+]
+
+
+@pytest.mark.parametrize("call, error, message", BAD, ids=[message for _, _, message in BAD])
+def test_bad_arguments(call, error, message, monkeypatch):
+    monkeypatch.setattr(kernels, "cpu_function", None)
+    monkeypatch.setattr(kernels, "gpu_kernel", None)
+    with pytest.raises(error, match=re.escape(message)):
+        call(*tensors())
+
+
+def test_compiled_once(monkeypatch):
+    """By many threads at once; kinds that differ do not wait for each other's result."""
+    compiled = []
+    real = compiler.compile_cpu
+    monkeypatch.setattr(compiler, "compile_cpu", lambda text, **more: compiled.append(text) or real(text, **more))
+    q, k, v = tensors()
+    results = {}
+
+    def work(index):
+        results[index] = st.attention(q, k, v, causal=True, scale=0.123 + index % 2)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8 and len(compiled) == 2
+    assert all(torch.equal(results[index], results[index % 2]) for index in results)
+
+
+def test_prepared_kernels(tmp_path, monkeypatch):
+    options = {"dtype": torch.float16, "dim": 64, "value_dim": 128, "causal": True, "window": [None, 128], "return_lse": True}
+    name = st.prepare(tmp_path, **options)
+    assert name == "d64_v128_table_1xcausal_1xwindow128_lse_f16"
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+    def no_compiler(*arguments, **options):
+        raise LibraryNotFound("libSparseAttn.so not found")
+
+    monkeypatch.setattr(compiler, "compile_gpu", no_compiler)
+    spec = AttentionSpec(("causal", "window<128>"), "f16", 64, 128, lse=True)
+    kernel = kernels.gpu_kernel(spec, str(tmp_path))
+    assert kernel.name == name and kernels.gpu_kernel(spec, str(tmp_path)) is kernel
+    assert kernels.gpu_kernel(spec, str(tmp_path / name)).name == name
+    monkeypatch.setenv("SPARSEATTN_KERNELS", str(tmp_path))
+    assert kernels.gpu_kernel(spec, None) is kernel
+    other = AttentionSpec("full", "f16", 64)
+    with pytest.raises(LibraryNotFound, match=f"no kernel d64_full_f16: {tmp_path} has none.*libSparseAttn.so not found.*prepare"):
+        kernels.gpu_kernel(other, None)
+    monkeypatch.delenv("SPARSEATTN_KERNELS")
+    with pytest.raises(LibraryNotFound, match="SPARSEATTN_KERNELS is not set"):
+        kernels.gpu_kernel(other, None)
+    (tmp_path / name / f"{name}.ptx").write_text("")
+    with pytest.raises(runtime.ArtefactError):
+        kernels.gpu_kernel(spec, f"{tmp_path}/")
+
+
+def test_kernels_compiled_on_first_use():
+    spec = AttentionSpec("causal", dim=64, scale=0.77)
+    kernel = kernels.gpu_kernel(spec, None)
+    assert kernel.name == "d64_causal_scale0p77" and [operand.name for operand in kernel.operands] == ["query", "key", "value", "out"]
+
+
+def test_no_such_kernel(tmp_path):
+    with pytest.raises(ValueError, match="there is no GPU kernel for d80_full: .*80"):
+        st.prepare(tmp_path, dim=80)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TypeError, match="expected bfloat16 or float16, found torch.float32"):
+        st.prepare(tmp_path, dim=64, dtype=torch.float32)
+    with pytest.raises(ValueError, match="softcap"):
+        st.prepare(tmp_path, dim=64, softcap=-1.0)
