@@ -121,6 +121,25 @@ def new_folder(output: str, force: bool):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def finish_gpu_folder(folder: Path, entries: list[dict], path: str, files: dict[str, str]) -> dict:
+    """Writes the manifest over `entries` and the C header of what was compiled from `path`; returns the manifest.
+
+    files: what else is in `folder`, by what it is.
+    """
+    prefix, source = c_header.identifier(Path(path).stem), os.path.basename(path)
+    header = f"{prefix}.h"
+    info = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "target": gpu_artefact.TARGET,
+        "source": source,
+        "files": {"header": header, **files},
+    }
+    contents = gpu_artefact.write_manifest(folder, entries, info)
+    (folder / header).write_text(c_header.make_header(contents, prefix, source), encoding="utf-8")
+    return contents
+
+
 def write_plan(planned: PlannedModel, folder: Path) -> None:
     (folder / "plan.txt").write_text(planned.plan.table)
     (folder / "plan.json").write_text(json.dumps(planned.plan.document, indent=2) + "\n")
@@ -216,12 +235,7 @@ def compile_model_gpu(
             raise LayersRefused(
                 refusals, f"{len(entries)} other layers can be compiled: --partial writes these, --target=cpu takes all"
             )
-        prefix = c_header.identifier(Path(path).stem)
-        source = os.path.basename(path)
-        files = {"header": f"{prefix}.h", "model": "model.mlir", "plan": "plan.json"}
-        info = {"format": FORMAT, "version": FORMAT_VERSION, "target": gpu_artefact.TARGET, "source": source, "files": files}
-        contents = gpu_artefact.write_manifest(new, entries, info)
-        (new / files["header"]).write_text(c_header.make_header(contents, prefix, source), encoding="utf-8")
+        contents = finish_gpu_folder(new, entries, path, {"model": "model.mlir", "plan": "plan.json"})
         write_plan(planned, new)
     return contents, planned.plan.table, [*planned.remarks, *map(str, refusals)]
 

@@ -160,11 +160,13 @@ def stream_handle(stream: Any) -> int:
 
 
 def read(tensor: Any, stream: int, place: str) -> DeviceTensor:
-    """The memory of `tensor` for work on `stream`.
+    """The memory of `tensor` for work on `stream`. A DeviceTensor is taken as it is.
 
     Raises TypeError or ValueError, starting with `place`, for what is no tensor, has
     no dtype that kernels know, or is not in GPU memory.
     """
+    if isinstance(tensor, DeviceTensor):
+        return tensor
     if is_torch(tensor):
         return _read_torch(tensor, place)
     if hasattr(tensor, "__dlpack__") and hasattr(tensor, "__dlpack_device__"):

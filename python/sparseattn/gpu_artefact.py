@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import compiler
-from .compiler import CompilerError
+from .compiler import CompilerError, Diagnostic
 from .model import Levels
 
 TARGET = "sm_90a"
@@ -95,32 +95,43 @@ def compile_layers(
     entries, known, refused = [], {}, {}
     for layer in split_layers(kernels):
         if layer.identity not in known:
-            with levels.passes(layer.name) as dump:
-                known[layer.identity] = _compile(layer, folder, ptxas, dump, reproducer)
+            try:
+                with levels.passes(layer.name) as dump:
+                    known[layer.identity] = compile_function(
+                        layer.module, layer.name, folder, ptxas=ptxas, dump=dump, reproducer=reproducer
+                    )
+            except CompilerError as error:
+                known[layer.identity] = str(error)
         found = known[layer.identity]
         if isinstance(found, str):
             refused.setdefault(layer.identity, []).append(layer.name)
         else:
-            entries.append({**found, "name": layer.name, "info": {"layer": layer.number, "kind": layer.kind}})
+            entries.append(make_entry(found, layer.name, layer.number, layer.kind))
     return entries, [Refusal(tuple(names), known[identity]) for identity, names in refused.items()]
 
 
-def _compile(layer: _Layer, folder: Path, ptxas: str | None, dump: str | None, reproducer: str | None) -> dict | str:
-    """The manifest's entry, with its files in `folder`; or why there is none."""
+def compile_function(
+    text: str, name: str, folder: Path, *, ptxas: str | None = None, dump: str | None = None, reproducer: str | None = None
+) -> dict:
+    """Compiles the module `text` of one function into the existing `folder`, which may hold other kernels.
+
+    name: of the input, in locations. Returns the manifest's entry. Raises CompilerError; then `folder` is as it was.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            kernels = compiler.compile_gpu(
-                layer.module, scratch, name=layer.name, ptxas=ptxas, dump=dump, reproducer=reproducer
-            )["kernels"]
-        except CompilerError as error:
-            return str(error)
+        kernels = compiler.compile_gpu(text, scratch, name=name, ptxas=ptxas, dump=dump, reproducer=reproducer)["kernels"]
         if len(kernels) != 1:
-            return f"expected one kernel, found {len(kernels)}: {', '.join(entry['name'] for entry in kernels)}"
+            names = ", ".join(entry["name"] for entry in kernels)
+            raise CompilerError([Diagnostic("error", name, f"expected one kernel, found {len(kernels)}: {names}")])
         (entry,) = kernels
         for image in ("ptx", "cubin"):
             if image in entry:
                 shutil.copy(os.path.join(scratch, entry[image]["file"]), folder)
         return entry
+
+
+def make_entry(entry: dict, name: str, layer: int | None, kind: str) -> dict:
+    """The entry of a layer, which may share its code with others."""
+    return {**entry, "name": name, "info": {"layer": layer, "kind": kind}}
 
 
 def write_manifest(folder: Path, entries: list[dict], info: dict) -> dict:

@@ -2,7 +2,8 @@
 
 A Gemma-3n-like model, exported from PyTorch, is imported; its KV-cache plan is
 printed; every attention layer is compiled, run on the activations that the
-framework recorded, and compared with the framework's own output.
+framework recorded, and compared with the framework's own output. Then every layer
+becomes PTX for Hopper GPUs, and runs there if one is found (`quickstart_gpu`).
 
 Exit status: 0 when all layers agree, 1 when one does not or cannot be run, 2
 for wrong arguments.
@@ -11,14 +12,17 @@ for wrong arguments.
 import argparse
 import json
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from . import quickstart_gpu
 from .calling import DTYPES
-from .compiler import CompilerError, LibraryNotFound, Module, compile_cpu
+from .compile import OutputError
+from .compiler import CompilerError, Function, LibraryNotFound, Module, compile_cpu
 from .frontend.errors import FrontendError
 from .model import plan_model
 
@@ -95,9 +99,8 @@ class RecordingError(Exception):
     """The recorded activations do not fit the model."""
 
 
-def run_layer(module: Module, record: dict, recording) -> Outcome:
-    """Runs layer `record["layer"]` on its recorded activations."""
-    function = module(f"layer_{record['layer']}")
+def read_operands(function: Function, record: dict, recording) -> dict[str, np.ndarray]:
+    """The recorded activations of a layer, by the names of its function's arguments."""
     values = {
         role: recording[record["members"][member]]
         for role, member in {"query": "q", "key": "k", "value": "v", "sink": "sink"}.items()
@@ -106,6 +109,13 @@ def run_layer(module: Module, record: dict, recording) -> Outcome:
     missing = [value.name for value in function.arguments if value.name not in values]
     if missing:
         raise RecordingError(f"{function!r}: the recording has no {', '.join(missing)}")
+    return values
+
+
+def run_layer(module: Module, record: dict, recording) -> Outcome:
+    """Runs layer `record["layer"]` on its recorded activations."""
+    function = module(f"layer_{record['layer']}")
+    values = read_operands(function, record, recording)
     arguments = [values[value.name] for value in function.arguments]
     expected = recording[record["members"]["out"]]
     dtype = function.results[0].dtype
@@ -168,8 +178,16 @@ def format_bytes(count: int) -> str:
     return f"{size:.4g} GB"
 
 
-def run(model: Path, activations: Path) -> int:
-    """The main job; returns the exit status."""
+def run_on_gpu(model: Path, module: Module, records: list[dict], recording, folder: Path, kept: bool) -> int:
+    layers = []
+    for record in records:
+        function = module(f"layer_{record['layer']}")
+        layers.append(quickstart_gpu.make_layer(function, record, read_operands(function, record, recording)))
+    return quickstart_gpu.run(layers, folder, model.name, TOLERANCE, kept)
+
+
+def run(model: Path, activations: Path, kernels: Path | None) -> int:
+    """The main job; returns the exit status. kernels: where the GPU's go; None: nowhere that lasts."""
     print(f"Model: {model.name}")
     planned = plan_model(model)
     print(f"\nKV cache\n{planned.plan.table.rstrip()}")
@@ -196,7 +214,10 @@ def run(model: Path, activations: Path) -> int:
         print(f"\nLayers that disagree with the framework: {', '.join(str(outcome.layer) for outcome in wrong)}")
         return 1
     print(f"\nAll {len(outcomes)} attention layers agree with the framework's recorded outputs.")
-    return 0
+    if kernels is not None:
+        return run_on_gpu(model, module, records, recording, kernels, kept=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        return run_on_gpu(model, module, records, recording, Path(scratch) / "kernels", kept=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -206,11 +227,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", type=Path, default=EXAMPLE / "gemma3n.pt2", help="exported model (default: the shipped example)")
     parser.add_argument("--activations", type=Path, help="recorded activations (default: the .npz beside the model)")
+    parser.add_argument("--kernels", type=Path, metavar="DIR", help="folder to make for the GPU kernels (default: not kept)")
     options = parser.parse_args(arguments)
     activations = options.activations or options.model.with_suffix(".npz")
     try:
-        return run(options.model, activations)
-    except (FrontendError, LibraryNotFound, RecordingError, OSError, KeyError, ValueError) as error:
+        return run(options.model, activations, options.kernels)
+    except (FrontendError, LibraryNotFound, OutputError, RecordingError, OSError, KeyError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
     except CompilerError as error:
         print(f"error: {options.model} cannot be compiled\n{error}", file=sys.stderr)
