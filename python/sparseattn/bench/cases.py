@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 TOKENS = 16 * 1024
 """Batch times length of the dense suites."""
@@ -43,6 +44,8 @@ class Case:
     documents: int = 0
     """Documents of random lengths, packed into each sequence, that see only themselves; 0: no documents. Layout thd
     packs queries and keys alike where `keys` is 0, else each to its own lengths; it has one batch."""
+    diagonal: bool = False
+    """Lists as models make them: ascending, with the blocks of the tile's own positions. Otherwise as tests want them."""
 
     @property
     def key_length(self) -> int:
@@ -70,12 +73,16 @@ class Case:
     @property
     def group(self) -> str:
         """Cases of a group share a bar: everything but the length."""
+        lists = f" blocks{self.block} {self.density:.0%}" if self.block else ""
         heads = "" if self.suite.startswith("dense") else f" {self.heads}/{self.kv_heads}"
-        return f"{self.suite} d{self.dim}{heads} {self.mask}{self.window or ''}"
+        return f"{self.suite} d{self.dim}{heads} {self.mask}{self.window or ''}{lists}"
 
     @property
     def pairs(self) -> float:
         """(query, key) pairs of one head that count as work; a causal mask counts half, as the peers' papers do."""
+        if self.block:
+            tiles = (listed_blocks(self, tile) for tile in range(-(-self.length // LIST_QUERIES)))
+            return sum((count - (seen - first)) * LIST_QUERIES * self.block + LIST_QUERIES**2 / 2 for first, seen, count in tiles)
         square = self.length * self.length
         causal = square / 2
         band = self.length * min(self.window, self.length) - min(self.window, self.length) ** 2 / 2
@@ -85,6 +92,14 @@ class Case:
     def flops(self) -> float:
         """Useful floating-point operations: two products of `dim` for each pair and head."""
         return 4.0 * self.batch * self.heads * self.dim * self.pairs
+
+
+def listed_blocks(case: Case, tile: int) -> tuple[int, int, int]:
+    """Of the blocks that a causal tile of queries sees: where those with its own positions begin, how many there are
+    in all, and how many of these a list with `diagonal` names: the share `density`, but at least its own."""
+    first = tile * LIST_QUERIES // case.block
+    seen = -(-min((tile + 1) * LIST_QUERIES, case.length) // case.block)
+    return first, seen, max(math.ceil(round(case.density * seen, 9)), seen - first)
 
 
 def dense(suite, lengths) -> list[Case]:
@@ -113,6 +128,11 @@ def mixed() -> list[Case]:
     return [Case(*sizes, "mixed", window=1024), Case(*sizes, "causal"), Case(*sizes, "window", window=1024)]
 
 
+def blocks() -> list[Case]:
+    return [Case("blocks", 1, 32, 8, length * 1024, 128, "causal", block=128, density=density, list_heads=32, diagonal=True)
+            for density, length in itertools.product((0.25, 0.1), (16, 64))]
+
+
 def variants() -> list[Case]:
     """Not timed: other element types, layouts, patterns and key lengths, for tests."""
     usual = Case("variants", 2, 6, 3, 333, 128, "causal")
@@ -131,4 +151,5 @@ SUITES = {
     "window": window,
     "extras": extras,
     "mixed": mixed,
+    "blocks": blocks,
 }

@@ -26,14 +26,20 @@ def spec(case: Case) -> AttentionSpec:
 
 
 def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
-    """Compiles the kernels of `cases` into sub-folders of `folder`."""
+    """Compiles the kernels of `cases` into sub-folders of `folder`. Returns 1 when one cannot be, after the others."""
     ptxas = gpu_artefact.find_ptxas()
+    status = 0
     for wanted in dict.fromkeys(map(spec, cases)):
         target = folder / wanted.name
         target.mkdir(parents=True, exist_ok=True)
-        compiler.compile_gpu(wanted.text(), target, name=wanted.name, ptxas=ptxas)
-        print(f"{wanted.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
-    return 0
+        try:
+            compiler.compile_gpu(wanted.text(), target, name=wanted.name, ptxas=ptxas)
+            print(f"{wanted.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
+        except compiler.CompilerError as error:
+            target.rmdir()
+            print(f"{wanted.name}: skipped, because it cannot be compiled: {error}", flush=True)
+            status = 1
+    return status
 
 
 def random_lists(case: Case, device):
@@ -101,7 +107,9 @@ class Program:
         self.operands = [arrange(case.layout, x) for x in (q, k, v)]
         self.reference_options = {}
         if case.block:
-            selection = random_lists(case, q.device)
+            from .lists import diagonal_lists
+
+            selection = (diagonal_lists if case.diagonal else random_lists)(case, q.device)
             self.operands.append(selection)
             self.reference_options["selection"] = selection
         if "sink" in case.extras:
@@ -158,11 +166,14 @@ class Library:
         self.loaded = {}
 
     def program(self, case: Case, q, k, v) -> Program:
+        """Raises ValueError, with the reason, when there is no kernel."""
         from .. import runtime
 
         key = spec(case).name
         if key not in self.loaded:
             if self.scratch and not (self.folder / key).exists():
                 prepare(self.folder, [case])
+            if not (self.folder / key).exists():
+                raise ValueError(f"no kernel {key} in {self.folder}")
             self.loaded[key] = runtime.load(self.folder / key)(key)
         return Program(self.loaded[key], case, q, k, v)

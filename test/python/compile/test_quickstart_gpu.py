@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sparseattn import runtime
+from sparseattn.compile import OutputError
 from sparseattn.compiler import compile_cpu
 from sparseattn.quickstart import TOLERANCE
 from sparseattn.quickstart_gpu import compile_layers, make_layer
@@ -31,34 +32,27 @@ def test_without_a_gpu(tmp_path):
     assert last.startswith("No Hopper GPU was found (no CUDA driver: /nonexistent/libcuda.so.1")
     artefact = runtime.load(tmp_path / "kernels")
     assert artefact.names == tuple(f"layer_{number}" for number in range(8))
-    # Once more into the same folder; other folders are not touched.
-    assert run("-m", "sparseattn.quickstart", "--kernels", tmp_path / "kernels").returncode == 0
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "text").write_text("")
-    done = run("-m", "sparseattn.quickstart", "--kernels", tmp_path / "mine")
-    assert done.returncode == 1 and "name another folder" in done.stderr
 
 
 @pytest.mark.parametrize("settings, reason", [("major=8", "found Fake GPU (8.0)"), ("devices=0", "found none"),
                                               ("cuInit=100", "cuInit: CUDA_ERROR_NO_DEVICE")])
 def test_other_gpus(settings, reason):
-    done = run("-m", "sparseattn.quickstart", driver=FAKE_DRIVER, settings=settings)
-    assert done.returncode == 0, done.stderr
-    assert reason in done.stdout.splitlines()[-1]
-    assert "not kept" in done.stdout
+    program = "from sparseattn import device_memory\ntry: device_memory.HopperGpu()\nexcept device_memory.NoHopperGpu as reason: print(reason)"
+    done = run("-c", program, driver=FAKE_DRIVER, settings=settings)
+    assert done.returncode == 0 and reason in done.stdout, done.stderr
 
 
 def test_a_kernel_that_writes_nothing_disagrees():
     """The driver of the tests launches nothing, so that outputs stay as they were poisoned."""
     done = run("-m", "sparseattn.quickstart", "--model", FIXTURES / "gpt_oss.pt2", driver=FAKE_DRIVER)
     assert done.returncode == 1, done.stderr
-    assert "On Fake GPU, against the CPU:" in done.stdout
+    assert "not kept" in done.stdout and "On Fake GPU, against the CPU:" in done.stdout
     assert done.stdout.count("max error nan !") == 4
     assert done.stdout.splitlines()[-1] == "Layers that disagree with the CPU: layer_0, layer_1, layer_2, layer_3"
 
 
 def test_driver_errors():
-    done = run("-m", "sparseattn.quickstart", driver=FAKE_DRIVER, settings="cuLaunchKernel=2")
+    done = run("-m", "sparseattn.quickstart", "--model", FIXTURES / "gpt_oss.pt2", driver=FAKE_DRIVER, settings="cuLaunchKernel=2")
     assert done.returncode == 1 and "The GPU failed: " in done.stdout and "CUDA_ERROR_OUT_OF_MEMORY" in done.stdout
 
 
@@ -94,6 +88,17 @@ def test_layers_compute_the_same(tmp_path):
     assert refused == [] and artefact.names == ("layer_3",)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["kernels"][0]["info"] == {"layer": 3, "kind": "window"} and (tmp_path / "out" / "my_model.h").exists()
+
+
+def test_the_folder_is_replaced_or_left_alone(tmp_path):
+    layer = make()[2]
+    for _ in range(2):
+        compile_layers([layer], tmp_path / "out", "x")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "text").write_text("")
+    with pytest.raises(OutputError, match="name another folder"):
+        compile_layers([layer], tmp_path / "mine", "x")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["text"]
 
 
 def test_layers_without_a_kernel(tmp_path):
