@@ -146,8 +146,8 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   auto add = [&](const Entry &entry, std::optional<MaskKind> mask, int64_t consumers, TileOrder order) {
     bool three = consumers == 3;
     rows.push_back({entry.headDim, entry.valueDim, mask,
-                    ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 24,
-                                      three ? 160 : 240, order)});
+                    ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 40,
+                                      three ? 160 : 232, order)});
   };
   for (const Entry &entry : entries)
     for (const auto &named : kMaskNames) {

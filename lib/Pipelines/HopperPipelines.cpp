@@ -29,6 +29,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVInsertChannels());
   manager.addPass(createSparseAttnNVSpecializeWarps());
   manager.addPass(createSparseAttnNVOverlapSoftmax());
+  manager.addPass(createSparseAttnNVBalanceTiles());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }

@@ -60,10 +60,11 @@ static void writeFloat(double value, char *out) {
   memcpy(out, &narrow, sizeof(narrow));
 }
 
-/// Everything but tensor maps, which need the driver.
+/// Everything but tensor maps and counters, which need the driver.
 static void writeParameter(const KernelSpec &kernel, const Parameter &parameter, const Problem &problem, char *out) {
   switch (parameter.kind) {
   case ParameterKind::TensorMap:
+  case ParameterKind::Counter:
     return;
   case ParameterKind::Pointer:
     memcpy(out, &problem.views[parameter.operand].data, sizeof(char *));
@@ -85,6 +86,22 @@ static void writeParameter(const KernelSpec &kernel, const Parameter &parameter,
   case ParameterKind::Size:
     return writeInteger(kernel, parameter, evaluate(parameter.term, problem), out);
   }
+}
+
+/// A counter that no launch uses which may run at the same time. Launches take those of the first half in turn;
+/// a graph may run whenever it likes, so each launch in one keeps a counter of the second half.
+static int64_t takeCounter(const KernelSpec &kernel, const Driver &driver, const LoadedKernel &loaded, int64_t count,
+                           CUstream stream) {
+  int status = CU_STREAM_CAPTURE_STATUS_NONE;
+  driver.check(driver.cuStreamIsCapturing(stream, &status), "cuStreamIsCapturing");
+  uint64_t half = count / 2;
+  if (status == CU_STREAM_CAPTURE_STATUS_NONE)
+    return static_cast<int64_t>(loaded.counts->queued++ % half);
+  uint64_t number = loaded.counts->captured++;
+  if (number >= half)
+    refuse("kernel '", kernel.name, "': ", half, " launches were captured into graphs already, which is all that one "
+           "loaded kernel can serve; open the artefact again for more");
+  return static_cast<int64_t>(half + number);
 }
 
 /// Blocks of the launch, which may be fewer than there is work for.
@@ -121,9 +138,13 @@ void launch(const KernelSpec &kernel, PrimaryContexts &primaries, ModuleCache &m
   ScopedContext scope(driver, primaries, ordinal);
   const LoadedKernel &loaded = modules.get(kernel, scope, &stream);
   unsigned blocks = getGridSize(kernel, problem, loaded.multiprocessors);
-  for (const Parameter &parameter : kernel.parameters)
+  for (const Parameter &parameter : kernel.parameters) {
+    char *out = block + parameter.offset;
     if (parameter.kind == ParameterKind::TensorMap)
-      encodeMap(driver, kernel, parameter, problem, *reinterpret_cast<CUtensorMap *>(block + parameter.offset));
+      encodeMap(driver, kernel, parameter, problem, *reinterpret_cast<CUtensorMap *>(out));
+    if (parameter.kind == ParameterKind::Counter)
+      writeInteger(kernel, parameter, takeCounter(kernel, driver, loaded, parameter.term.constant, stream), out);
+  }
   driver.check(driver.cuLaunchKernel(loaded.function, blocks, 1, 1, kernel.blockThreads, 1, 1, kernel.sharedMemory,
                                      stream, pointers, nullptr),
                "cuLaunchKernel", "kernel '", kernel.name, "', ", blocks, " blocks of ", kernel.blockThreads,

@@ -89,7 +89,7 @@ struct MapDim {
   int64_t split = 1;
 };
 
-enum class ParameterKind { TensorMap, Pointer, Size, Stride, Attribute, Constant, Blocks };
+enum class ParameterKind { TensorMap, Pointer, Size, Stride, Attribute, Constant, Blocks, Counter };
 
 struct Parameter {
   ParameterKind kind;
@@ -97,7 +97,7 @@ struct Parameter {
   int operand = -1;
   int axis = -1;
   int attribute = -1;
-  /// Size, or an integer constant.
+  /// Size, an integer constant, or the number of counters.
   Term term;
   /// An f32 constant.
   double number = 0;

@@ -9,9 +9,18 @@
 
 #include "Context.h"
 #include "Manifest.h"
+#include <atomic>
+#include <memory>
 #include <shared_mutex>
 
 namespace sparseattn::runtime {
+
+/// How many launches there were: each gets a counter of its own in the kernel's
+/// memory (parameter kind `counter`).
+struct LaunchCounts {
+  std::atomic<uint64_t> queued = 0;
+  std::atomic<uint64_t> captured = 0;
+};
 
 struct LoadedKernel {
   CUcontext context = nullptr;
@@ -19,6 +28,7 @@ struct LoadedKernel {
   CUfunction function = nullptr;
   SparseAttnImage image = SPARSEATTN_PTX;
   int multiprocessors = 0;
+  std::shared_ptr<LaunchCounts> counts = std::make_shared<LaunchCounts>();
 };
 
 class ModuleCache {

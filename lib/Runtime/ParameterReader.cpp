@@ -106,7 +106,8 @@ static Parameter readParameter(const Node &node, const KernelSpec &kernel) {
                                                           {"stride", ParameterKind::Stride},
                                                           {"attribute", ParameterKind::Attribute},
                                                           {"constant", ParameterKind::Constant},
-                                                          {"blocks", ParameterKind::Blocks}});
+                                                          {"blocks", ParameterKind::Blocks},
+                                                          {"counter", ParameterKind::Counter}});
   switch (parameter.kind) {
   case ParameterKind::TensorMap:
     node.checkMembers({"kind", "operand", "dims", "swizzle", "l2_promotion"});
@@ -148,6 +149,11 @@ static Parameter readParameter(const Node &node, const KernelSpec &kernel) {
   case ParameterKind::Blocks:
     node.checkMembers({"kind", "type"});
     parameter.type = readType(node.at("type"), false);
+    break;
+  case ParameterKind::Counter:
+    node.checkMembers({"kind", "type", "count"});
+    parameter.type = readType(node.at("type"), false);
+    parameter.term.constant = node.at("count").integer(2, INT32_MAX);
     break;
   }
   return parameter;

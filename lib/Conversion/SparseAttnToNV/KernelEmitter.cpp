@@ -16,10 +16,10 @@ using namespace mlir;
 using namespace sparseattn;
 
 LogicalResult KernelEmitter::emit() {
-  if (failed(emitGrid()))
-    return failure();
   Value group = nv::WarpgroupOp::create(builder, loc, builder.getI32Type());
   firstRow = arith::MulIOp::create(builder, loc, group, constant(hopper::kMmaRows));
+  if (failed(emitGrid()))
+    return failure();
   for (Operation &op : grid.getBody()->without_terminator())
     if (failed(emitOp(&op)))
       return failure();

@@ -56,6 +56,12 @@ Value KernelParameters::getHeadGroup() {
   return get("head_group", {}, IntegerType::get(kernel.getContext(), 32));
 }
 
+Value KernelParameters::getNumTiles() { return get("blocks", {}, IntegerType::get(kernel.getContext(), 32)); }
+
+Value KernelParameters::getTileCounter() {
+  return get("counter", {}, IntegerType::get(kernel.getContext(), 32));
+}
+
 void KernelParameters::attach() {
   SmallVector<Attribute> list;
   for (auto &[entry, argument] : entries)

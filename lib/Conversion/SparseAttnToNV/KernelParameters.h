@@ -34,6 +34,11 @@ public:
   /// launcher knows the sizes that decide it.
   mlir::Value getHeadGroup();
 
+  /// How many query tiles there are for all blocks together, i32.
+  mlir::Value getNumTiles();
+  /// A number of the launch, i32, that no other launch which may run at once has.
+  mlir::Value getTileCounter();
+
   /// Writes the list, in the order of the arguments, to the kernel.
   void attach();
 

@@ -9,6 +9,7 @@
 #include "sparseattn/Target/GPU/KernelManifest.h"
 #include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Target/HopperTarget.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
@@ -225,6 +226,14 @@ FailureOr<json::Array> ManifestWriter::parameters() {
       result.push_back(json::Object{{"kind", "size"}, {"type", "i32"}, {"size", "head_group"}});
       continue;
     }
+    if (kind == "blocks") {
+      result.push_back(json::Object{{"kind", "blocks"}, {"type", "i32"}});
+      continue;
+    }
+    if (kind == "counter") {
+      result.push_back(json::Object{{"kind", "counter"}, {"type", "i32"}, {"count", nv::kTileCounters}});
+      continue;
+    }
     int64_t number = entry.getAs<IntegerAttr>("operand").getInt();
     if (kind == "scalar") {
       StringRef name = names[number];
@@ -279,7 +288,7 @@ FailureOr<json::Object> ManifestWriter::write() {
       {"zero_sizes", std::move(zeros)},
       {"attributes", std::move(attributes)},
       {"derived", derived(schedule)},
-      {"grid", json::Object{{"blocks", json::Array{"tiles", "heads"}}}},
+      {"grid", json::Object{{"blocks", json::Array{"tiles", "heads"}}, {"blocks_per_multiprocessor", 1}}},
       {"parameters", std::move(*list)},
   };
   return entry;

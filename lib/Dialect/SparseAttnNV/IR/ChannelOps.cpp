@@ -112,7 +112,7 @@ LogicalResult SpecializeOp::verifyRegions() {
     return tensor && tensor.getEncoding();
   };
   WalkResult producer = getProducerBody().walk([&](Operation *op) {
-    bool forbidden = isa<AwaitOp, ReleaseOp, DotOp, WaitOp>(op) || llvm::any_of(op->getResultTypes(), isFragment) ||
+    bool forbidden = isa<AwaitOp, TakeOp, ReleaseOp, DotOp, WaitOp>(op) || llvm::any_of(op->getResultTypes(), isFragment) ||
                      llvm::any_of(op->getOperandTypes(), isFragment);
     if (!forbidden)
       return WalkResult::advance();
@@ -124,10 +124,13 @@ LogicalResult SpecializeOp::verifyRegions() {
   });
   if (producer.wasInterrupted())
     return failure();
-  WalkResult consumer = getConsumerBody().walk([&](FillOp fill) {
-    InFlightDiagnostic diag = emitConstraint(*this, 7) << "expected no fill in the consumer region: every warpgroup "
-                                                          "would load the item; move it to the producer region";
-    diag.attachNote(fill.getLoc()) << "here";
+  WalkResult consumer = getConsumerBody().walk([&](Operation *op) {
+    if (!isa<FillOp, PostOp, NextTileOp>(op))
+      return WalkResult::advance();
+    InFlightDiagnostic diag = emitConstraint(*this, 7)
+                              << "expected no " << op->getName().stripDialect()
+                              << " in the consumer region: every warpgroup would do it; move it to the producer region";
+    diag.attachNote(op->getLoc()) << "here";
     return WalkResult::interrupt();
   });
   return failure(consumer.wasInterrupted());

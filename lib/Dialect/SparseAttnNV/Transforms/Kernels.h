@@ -7,7 +7,10 @@
 #ifndef SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_KERNELS_H
 #define SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_KERNELS_H
 
+#include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
+
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 namespace sparseattn::nv {
 
@@ -29,6 +32,14 @@ forEachKernel(mlir::Operation *root, llvm::function_ref<llvm::LogicalResult(mlir
                              return kernel.isKernel() && failed(function(kernel)) ? mlir::WalkResult::interrupt()
                                                                                   : mlir::WalkResult::skip();
                            }).wasInterrupted());
+}
+
+/// The loop over the query tiles of a block, if `block` has one.
+inline mlir::scf::ForOp findTileLoop(mlir::Block &block) {
+  for (auto loop : block.getOps<mlir::scf::ForOp>())
+    if (loop->hasAttr(kTilesAttr))
+      return loop;
+  return {};
 }
 
 } // namespace sparseattn::nv

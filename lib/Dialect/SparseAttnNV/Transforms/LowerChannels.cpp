@@ -14,6 +14,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace sparseattn {
@@ -43,10 +44,13 @@ private:
   LogicalResult collect();
   void addSharedMemory();
   void initializeBarriers(Value thread);
-  void lowerRoles(Value thread, Value warp);
+  void lowerRoles(Value warp);
   void lower(FillOp fill);
   void lower(AwaitOp await);
   void lower(ReleaseOp release);
+  void lower(PostOp post);
+  void lower(TakeOp take);
+  void lower(NextTileOp next);
 
   Value i32(int64_t value) { return arith::ConstantIntOp::create(b, b.getI32Type(), value); }
   LLVM::LLVMPointerType getPointerType() { return LLVM::LLVMPointerType::get(b.getContext(), 3); }
@@ -66,6 +70,15 @@ private:
     int64_t base = *channel.getBarriers() + channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
     return getPointer(getOffset(base, stage, hopper::kBarrierBytes));
   }
+  /// Where the number of an item is.
+  Value getNumber(ChannelOp channel, Value stage) {
+    int64_t base = *channel.getBarriers() + 2 * channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
+    return getPointer(getOffset(base, stage, hopper::kBarrierBytes));
+  }
+  /// A new barrier counts as having completed the round before its first, hence the opposite parity.
+  void waitUntilEmpty(ChannelOp channel, Slot slot) {
+    wait(getEmpty(channel, slot.stage), arith::XOrIOp::create(b, getParity(slot.round), i32(1)));
+  }
   void wait(Value barrier, Value parity) {
     // How long the hardware may suspend the thread before the next look, in nanoseconds.
     NVVM::MBarrierTryWaitParityOp::create(b, barrier, parity, i32(10000000));
@@ -75,8 +88,8 @@ private:
   SpecializeOp roles;
   ImplicitLocOpBuilder b;
   SmallVector<ChannelOp> channels;
-  /// Pointer to shared memory, its address in units of matrix descriptors, and whether a thread arrives for its warp.
-  Value sharedMemory, sharedAddress, isFirstLane;
+  /// Pointer to shared memory, and its address in units of matrix descriptors.
+  Value sharedMemory, sharedAddress;
 };
 
 } // namespace
@@ -90,21 +103,22 @@ LogicalResult KernelLowering::collect() {
       }
       channels.push_back(channel);
     }
-    Region *role = isa<FillOp>(op)                 ? &roles.getProducerBody()
-                   : isa<AwaitOp, ReleaseOp>(op) ? &roles.getConsumerBody()
-                                                   : nullptr;
+    bool isProducers = isa<FillOp, PostOp, NextTileOp>(op);
+    Region *role = isProducers                            ? &roles.getProducerBody()
+                   : isa<AwaitOp, TakeOp, ReleaseOp>(op) ? &roles.getConsumerBody()
+                                                          : nullptr;
     if (!role || role->isAncestor(op->getParentRegion()))
       return WalkResult::advance();
     op->emitOpError("is outside the role that runs it, the ")
-        << (isa<FillOp>(op) ? "producer" : "consumer") << " region of sparseattn_nv.specialize";
+        << (isProducers ? "producer" : "consumer") << " region of sparseattn_nv.specialize";
     return WalkResult::interrupt();
   });
   if (result.wasInterrupted())
     return failure();
   for (ChannelOp channel : channels)
     for (Operation *user : channel.getChannel().getUsers())
-      if (!isa<FillOp, AwaitOp, ReleaseOp>(user))
-        return user->emitOpError("takes a channel as operand, which only fill, await and release may");
+      if (!isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp>(user))
+        return user->emitOpError("takes a channel as operand, which only fill, post, await, take and release may");
   return success();
 }
 
@@ -131,11 +145,11 @@ void KernelLowering::initializeBarriers(Value thread) {
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
-    int64_t consumerWarps = roles.getConsumers() * hopper::kWarpgroupWarps;
+    int64_t consumerThreads = roles.getConsumers() * hopper::kWarpgroupThreads;
     for (ChannelOp channel : channels)
       for (int64_t stage = 0; stage < channel.getChannel().getType().getStages(); ++stage) {
         NVVM::MBarrierInitOp::create(b, getFull(channel, i32(stage)), i32(1), Value());
-        NVVM::MBarrierInitOp::create(b, getEmpty(channel, i32(stage)), i32(consumerWarps), Value());
+        NVVM::MBarrierInitOp::create(b, getEmpty(channel, i32(stage)), i32(consumerThreads), Value());
       }
     NVVM::FenceMbarrierInitOp::create(b);
   }
@@ -159,8 +173,7 @@ void KernelLowering::lower(FillOp fill) {
   ChannelType type = fill.getChannel().getType();
   int64_t bytes = type.getTile().getSizeInBytes();
   Slot slot = getSlot(fill.getPosition(), type);
-  // The opposite parity: a new barrier counts as having completed the round before.
-  wait(getEmpty(channel, slot.stage), arith::XOrIOp::create(b, getParity(slot.round), i32(1)));
+  waitUntilEmpty(channel, slot);
   Value full = getFull(channel, slot.stage);
   NVVM::MBarrierArriveExpectTxOp::create(b, Type(), full, i32(bytes), NVVM::MemScopeKind::CTA, /*relaxed=*/false,
                                          Value());
@@ -201,13 +214,66 @@ void KernelLowering::lower(ReleaseOp release) {
   auto channel = release.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(release.getPosition(), release.getChannel().getType());
   Value empty = getEmpty(channel, slot.stage);
-  auto branch = scf::IfOp::create(b, isFirstLane, /*withElseRegion=*/false);
-  b.setInsertionPointToStart(branch.thenBlock());
+  // Every lane arrives: with a branch on the lane, ptxas takes the loops over tiles and keys for divergent and
+  // computes matrix descriptors in vector registers, two moves to uniform ones for each product.
   NVVM::MBarrierArriveOp::create(b, b.getI64Type(), empty, Value());
   release.erase();
 }
 
-void KernelLowering::lowerRoles(Value thread, Value warp) {
+void KernelLowering::lower(PostOp post) {
+  b.setLoc(post.getLoc());
+  b.setInsertionPoint(post);
+  auto channel = post.getChannel().getDefiningOp<ChannelOp>();
+  Slot slot = getSlot(post.getPosition(), post.getChannel().getType());
+  waitUntilEmpty(channel, slot);
+  LLVM::StoreOp::create(b, post.getNumber(), getNumber(channel, slot.stage));
+  if (post.getAlone())
+    NVVM::MBarrierArriveOp::create(b, b.getI64Type(), getFull(channel, slot.stage), Value());
+  post.erase();
+}
+
+void KernelLowering::lower(TakeOp take) {
+  b.setLoc(take.getLoc());
+  b.setInsertionPoint(take);
+  auto channel = take.getChannel().getDefiningOp<ChannelOp>();
+  Slot slot = getSlot(take.getPosition(), take.getChannel().getType());
+  wait(getFull(channel, slot.stage), getParity(slot.round));
+  // Volatile: another thread writes it.
+  Value number = LLVM::LoadOp::create(b, b.getI32Type(), getNumber(channel, slot.stage), /*alignment=*/0,
+                                      /*isVolatile=*/true);
+  take.replaceAllUsesWith(number);
+  take.erase();
+}
+
+/// The counters are the kernel's own memory, 0 when it is loaded. Every block asks once for each tile that it works
+/// on, so that a launch counts to `tiles` and wraps to 0 again: nothing has to reset it.
+void KernelLowering::lower(NextTileOp next) {
+  b.setLoc(next.getLoc());
+  b.setInsertionPoint(next);
+  auto module = kernel->getParentOfType<gpu::GPUModuleOp>();
+  std::string name = (kernel.getName() + "_tiles").str();
+  auto type = LLVM::LLVMArrayType::get(b.getI32Type(), kTileCounters);
+  auto global = module.lookupSymbol<LLVM::GlobalOp>(name);
+  if (!global) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(module.getBody());
+    global = LLVM::GlobalOp::create(b, type, /*isConstant=*/false, LLVM::Linkage::Internal, name, Attribute(),
+                                    /*alignment=*/0, /*addrSpace=*/1);
+    b.setInsertionPointToStart(b.createBlock(&global.getInitializer()));
+    LLVM::ReturnOp::create(b, LLVM::ZeroOp::create(b, type).getResult());
+  }
+  Value counters = LLVM::AddressOfOp::create(b, global);
+  Value counter = LLVM::GEPOp::create(b, counters.getType(), b.getI32Type(), counters,
+                                      ArrayRef<LLVM::GEPArg>{next.getCounter()});
+  Value last = arith::SubIOp::create(b, next.getTiles(), i32(1));
+  Value taken = LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::uinc_wrap, counter, last,
+                                          LLVM::AtomicOrdering::monotonic, "device");
+  Value blocks = arith::IndexCastOp::create(b, b.getI32Type(), gpu::GridDimOp::create(b, gpu::Dimension::x));
+  next.replaceAllUsesWith(arith::AddIOp::create(b, blocks, taken).getResult());
+  next.erase();
+}
+
+void KernelLowering::lowerRoles(Value warp) {
   int64_t launch = hopper::getLaunchRegisters(roles.getNumThreads());
   auto setRegisters = [&](uint32_t count) {
     if (count == launch)
@@ -238,8 +304,6 @@ void KernelLowering::lowerRoles(Value thread, Value warp) {
   b.setInsertionPointToStart(consumer);
   setRegisters(roles.getConsumerRegisters());
   roles.getWarpgroup().replaceAllUsesWith(arith::SubIOp::create(b, warpgroup, i32(1)));
-  Value lane = arith::AndIOp::create(b, thread, i32(hopper::kWarpThreads - 1));
-  isFirstLane = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, lane, i32(0));
   consumer->getOperations().splice(b.getInsertionPoint(), roles.getConsumerBlock()->getOperations());
 }
 
@@ -252,20 +316,16 @@ LogicalResult KernelLowering::run() {
   Value warp = arith::ShRUIOp::create(b, thread, i32(llvm::Log2_64(hopper::kWarpThreads)));
   auto reduction = NVVM::ReduxKindAttr::get(b.getContext(), NVVM::ReduxKind::OR);
   warp = NVVM::ReduxOp::create(b, b.getI32Type(), warp, reduction, i32(-1));
-  lowerRoles(thread, warp);
+  lowerRoles(warp);
   kernel.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr({static_cast<int32_t>(roles.getNumThreads()), 1, 1}));
 
   SmallVector<Operation *> users;
   for (ChannelOp channel : channels)
     llvm::append_range(users, channel.getChannel().getUsers());
-  for (Operation *user : users) {
-    if (auto fill = dyn_cast<FillOp>(user))
-      lower(fill);
-    else if (auto await = dyn_cast<AwaitOp>(user))
-      lower(await);
-    else
-      lower(cast<ReleaseOp>(user));
-  }
+  kernel.walk([&](NextTileOp next) { users.push_back(next); });
+  for (Operation *user : users)
+    TypeSwitch<Operation *>(user).Case<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp>(
+        [&](auto op) { lower(op); });
   for (ChannelOp channel : channels)
     channel.erase();
   roles.erase();
@@ -276,7 +336,7 @@ static LogicalResult lowerKernel(gpu::GPUFuncOp kernel) {
   for (auto roles : kernel.getBody().getOps<SpecializeOp>())
     return KernelLowering(kernel, roles).run();
   WalkResult stray = kernel.walk([](Operation *op) {
-    if (!isa<ChannelOp, FillOp, AwaitOp, ReleaseOp>(op))
+    if (!isa<ChannelOp, FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp>(op))
       return WalkResult::advance();
     op->emitOpError("needs roles: no sparseattn_nv.specialize in this kernel");
     return WalkResult::interrupt();

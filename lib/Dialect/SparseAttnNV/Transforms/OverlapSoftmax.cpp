@@ -36,6 +36,8 @@ struct Iteration {
   WaitOp valuesWait;
   AwaitOp valuesItem;
   ReleaseOp valuesRelease;
+  // What is added to the number of an iteration to make that of its item; null for nothing.
+  Value firstItem;
   // Number of the iterated value that accumulates the output.
   unsigned accumulator;
   // What needs the accumulator or makes the operand of the tail: it has to
@@ -53,6 +55,17 @@ using Chain = SmallVector<Iteration>;
 
 } // namespace
 
+/// The number of an iteration, or its sum with a number from outside the loop.
+static bool matchPosition(Value position, scf::ForOp loop, Value &first) {
+  if (position == loop.getInductionVar())
+    return true;
+  auto sum = position.getDefiningOp<arith::AddIOp>();
+  if (!sum || sum.getRhs() != loop.getInductionVar() || !loop.isDefinedOutsideOfLoop(sum.getLhs()))
+    return false;
+  first = sum.getLhs();
+  return true;
+}
+
 /// Fails with the reason when the loop has not the form of an attention.
 static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
   Iteration it;
@@ -69,13 +82,13 @@ static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
   it.valuesWait = cast<WaitOp>(*it.values.getResult().getUsers().begin());
   it.valuesItem = it.values.getB().getDefiningOp<AwaitOp>();
   if (!it.valuesItem || it.valuesItem->getBlock() != loop.getBody() ||
-      it.valuesItem.getPosition() != loop.getInductionVar()) {
+      !matchPosition(it.valuesItem.getPosition(), loop, it.firstItem)) {
     reason = "the values are not the item of a channel with the number of the iteration";
     return failure();
   }
   for (Operation *user : it.valuesItem.getChannel().getUsers())
     if (auto release = dyn_cast<ReleaseOp>(user); release && release->getBlock() == loop.getBody() &&
-                                                  release.getPosition() == loop.getInductionVar())
+                                                  release.getPosition() == it.valuesItem.getPosition())
       it.valuesRelease = release;
   if (!it.valuesRelease || it.valuesWait.getNumResults() != 1 || it.scoresWait.getNumResults() != 1) {
     reason = "the values are not released in the loop, or products are waited for together";
@@ -143,8 +156,14 @@ public:
 
   void emit() {
     scf::ForOp last = chain.back().loop;
+    // What only products with keys read, such as the queries.
+    for (auto release = dyn_cast<ReleaseOp>(last->getNextNode()); release;
+         release = dyn_cast<ReleaseOp>(release->getNextNode()))
+      releases.push_back(release);
     builder.setInsertionPoint(last);
     last->replaceAllUsesWith(emitGuarded());
+    for (ReleaseOp release : releases)
+      release.erase();
     for (Iteration &iteration : llvm::reverse(chain))
       iteration.loop.erase();
   }
@@ -165,6 +184,7 @@ private:
     builder.setInsertionPointToStart(branch.thenBlock());
     scf::YieldOp::create(builder, loc, emitPipeline(init));
     builder.setInsertionPointToStart(branch.elseBlock());
+    cloneReleases();
     scf::YieldOp::create(builder, loc, init);
     return branch.getResults();
   }
@@ -185,7 +205,8 @@ private:
     for (Iteration &iteration : chain)
       carried = emitLoop(iteration, carried);
 
-    // The tail of the last block.
+    // The tail of the last block, under which the next tile's queries can be loaded.
+    cloneReleases();
     Value position = arith::SubIOp::create(builder, loc, total, constant(1));
     Iteration &last = chain.back();
     Value pending = emitTailDot(last, position, carried);
@@ -206,16 +227,26 @@ private:
     return values;
   }
 
-  Value emitTailDot(Iteration &it, Value position, ArrayRef<Value> carried) {
+  void cloneReleases() {
+    for (ReleaseOp release : releases)
+      builder.clone(*release);
+  }
+
+  /// Number of the item of values of a block.
+  Value getItem(Iteration &it, Value block) {
+    return it.firstItem ? arith::AddIOp::create(builder, loc, it.firstItem, block).getResult() : block;
+  }
+
+  Value emitTailDot(Iteration &it, Value block, ArrayRef<Value> carried) {
     Value channel = it.valuesItem.getChannel();
-    Value item = AwaitOp::create(builder, loc, channel, position);
+    Value item = AwaitOp::create(builder, loc, channel, getItem(it, block));
     return DotOp::create(builder, loc, it.values.getResult().getType(), carried.back(), item,
                          carried[it.accumulator], it.values.getTransposeB());
   }
 
-  Value emitTailWait(Iteration &it, Value position, Value pending) {
+  Value emitTailWait(Iteration &it, Value block, Value pending) {
     Value sum = WaitOp::create(builder, loc, it.valuesWait.getResultTypes(), ValueRange{pending}, 0).getResult(0);
-    ReleaseOp::create(builder, loc, it.valuesItem.getChannel(), position);
+    ReleaseOp::create(builder, loc, it.valuesItem.getChannel(), getItem(it, block));
     return sum;
   }
 
@@ -262,6 +293,8 @@ private:
   Location loc;
   /// Number of blocks.
   Value total;
+  /// Behind the chain: items that the tail of the last block does not read.
+  SmallVector<ReleaseOp> releases;
 };
 
 } // namespace

@@ -18,6 +18,12 @@ using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
 
+/// Barriers of a channel, and the numbers that come with its items.
+static int64_t getBarrierBytes(ChannelOp channel) {
+  bool hasNumbers = llvm::any_of(channel.getChannel().getUsers(), [](Operation *user) { return isa<PostOp>(user); });
+  return (hasNumbers ? 3 : 2) * channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
+}
+
 /// What does not fit: one note for each channel.
 static LogicalResult reportTooLarge(gpu::GPUFuncOp kernel, ArrayRef<ChannelOp> channels, int64_t total) {
   InFlightDiagnostic diag = kernel.emitOpError()
@@ -41,7 +47,7 @@ static LogicalResult planKernel(gpu::GPUFuncOp kernel) {
   for (ChannelOp channel : channels) {
     ChannelType type = channel.getChannel().getType();
     slots += type.getStages() * type.getTile().getSizeInBytes();
-    barriers += 2 * type.getStages() * hopper::kBarrierBytes;
+    barriers += getBarrierBytes(channel);
   }
   if (slots + barriers > hopper::kSharedMemoryLimit)
     return reportTooLarge(kernel, channels, slots + barriers);
@@ -53,7 +59,7 @@ static LogicalResult planKernel(gpu::GPUFuncOp kernel) {
     channel.setOffsetAttr(builder.getI32IntegerAttr(slot));
     channel.setBarriersAttr(builder.getI32IntegerAttr(barrier));
     slot += type.getStages() * type.getTile().getSizeInBytes();
-    barrier += 2 * type.getStages() * hopper::kBarrierBytes;
+    barrier += getBarrierBytes(channel);
   }
   kernel->setAttr(kSharedBytesAttr, builder.getI32IntegerAttr(slots + barriers));
   return success();

@@ -80,7 +80,10 @@ LogicalResult Slice::needValue(Operation *user, Value value) {
 }
 
 LogicalResult Slice::collect(gpu::GPUFuncOp kernel) {
-  kernel.walk([&](FillOp fill) { need(fill); });
+  kernel.walk([&](Operation *op) {
+    if (isa<FillOp, NextTileOp>(op))
+      need(op);
+  });
   while (!worklist.empty()) {
     Operation *op = worklist.pop_back_val();
     if (op->getNumRegions() != 0 && !isa<scf::ForOp>(op))
@@ -167,7 +170,7 @@ static LogicalResult specialize(gpu::GPUFuncOp kernel) {
   for (Operation *op : program)
     op->moveBefore(end);
   roles.getConsumerBlock()->walk([&](Operation *op) {
-    if (isa<FillOp>(op)) {
+    if (isa<FillOp, NextTileOp>(op)) {
       op->erase();
     } else if (auto group = dyn_cast<WarpgroupOp>(op)) {
       group.replaceAllUsesWith(roles.getWarpgroup());

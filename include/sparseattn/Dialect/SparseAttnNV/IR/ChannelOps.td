@@ -22,6 +22,8 @@ def SparseAttnNV_ChannelOp : SparseAttnNV_Op<"channel", [MemoryEffects<[MemAlloc
     `name` appears in diagnostics. `sparseattn-nv-plan-smem` sets `offset`, the
     first byte of the slots in shared memory, and `barriers`, the first byte of
     its 2 x `stages` barriers: "full" of each slot, then "empty" of each slot.
+    Behind them are 8 bytes for the number of each slot, if the channel has a
+    `post`.
 
     Constraints:
     - (C1) `offset` and `barriers` are both present or both absent.
@@ -58,8 +60,8 @@ def SparseAttnNV_SpecializeOp : SparseAttnNV_Op<"specialize", [
     - (C3) register counts are multiples of 8 in [24, 256].
     - (C4) the roles' registers fit the pool: `producer_registers + consumers * consumer_registers <= (consumers + 1) * R`, where R is the number of registers of each thread at launch (256 for 1 consumer, 168 for 2, 128 for 3).
     - (C5) the producer region has no argument, the consumer region one of type i32.
-    - (C6) the producer region has no tensor with an encoding and no await, release, dot or wait.
-    - (C7) the consumer region has no fill.
+    - (C6) the producer region has no tensor with an encoding and no await, take, release, dot or wait.
+    - (C7) the consumer region has no fill, post or next_tile.
   }];
   let arguments = (ins I32Attr:$producer_registers, I32Attr:$consumers, I32Attr:$consumer_registers);
   let regions = (region SizedRegion<1>:$producer_body, SizedRegion<1>:$consumer_body);
@@ -102,6 +104,29 @@ def SparseAttnNV_FillOp : SparseAttnNV_Op<"fill", [MemoryEffects<[MemRead, MemWr
     $channel `[` $position `]` `from` $map `[` $coordinates `]` attr-dict `:` qualified(type($channel))
   }];
   let hasVerifier = 1;
+}
+
+def SparseAttnNV_PostOp : SparseAttnNV_Op<"post", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "send a number along with an item of a channel";
+  let description = [{
+    Waits until the slot of item `position` is free, and puts the number beside
+    it: `take` reads it. The `fill` of the item follows; with `alone` there is
+    none, and the item is complete without a tile.
+  }];
+  let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position, I32:$number, UnitAttr:$alone);
+  let assemblyFormat = "$channel `[` $position `]` `,` $number (`alone` $alone^)? attr-dict `:` qualified(type($channel))";
+}
+
+def SparseAttnNV_TakeOp : SparseAttnNV_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait for an item and read its number";
+  let description = [{
+    The number that `post` sent with item `position`. The item is then awaited:
+    a consumer releases it after it took the number and, if there is one, read
+    the tile (`await`).
+  }];
+  let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position);
+  let results = (outs I32:$number);
+  let assemblyFormat = "$channel `[` $position `]` attr-dict `:` qualified(type($channel))";
 }
 
 def SparseAttnNV_AwaitOp : SparseAttnNV_Op<"await", [

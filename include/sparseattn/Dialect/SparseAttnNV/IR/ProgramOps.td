@@ -37,4 +37,17 @@ def SparseAttnNV_LoadOp : SparseAttnNV_Op<"load", [MemoryEffects<[MemRead, MemAl
   let hasVerifier = 1;
 }
 
+def SparseAttnNV_NextTileOp : SparseAttnNV_Op<"next_tile", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "number of a query tile that no block works on yet";
+  let description = [{
+    Blocks begin with the tile of their own number, and ask for the others: the
+    next in order, or a number of at least `tiles` when all are taken. A block
+    asks once for each tile that it works on, and no more blocks than `tiles`
+    are launched. `counter` numbers the launch among those that may run at once.
+  }];
+  let arguments = (ins I32:$counter, I32:$tiles);
+  let results = (outs I32:$tile);
+  let assemblyFormat = "$counter `of` $tiles attr-dict `:` type($tile)";
+}
+
 #endif // SPARSEATTN_NV_PROGRAM_OPS_TD

@@ -27,6 +27,16 @@
 #define GET_TYPEDEF_CLASSES
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNVTypes.h.inc"
 
+namespace sparseattn::nv {
+/// Unit attribute of the loop in a kernel's body whose iterations are the query
+/// tiles that a block works on, one after the other.
+inline constexpr llvm::StringLiteral kTilesAttr = "sparseattn_nv.tiles";
+
+/// Counters of taken tiles that a kernel has: one for each launch that may run at
+/// once, or that a graph holds.
+inline constexpr int64_t kTileCounters = 1 << 16;
+} // namespace sparseattn::nv
+
 #define GET_OP_CLASSES
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNVOps.h.inc"
 

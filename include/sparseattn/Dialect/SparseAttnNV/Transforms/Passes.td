@@ -9,6 +9,29 @@
 
 include "mlir/Pass/PassBase.td"
 
+def SparseAttnNVBalanceTiles : Pass<"sparseattn-nv-balance-tiles"> {
+  let summary = "give the next query tile to the block that is free";
+  let description = [{
+    *Reads* kernels with roles whose loops over query tiles
+    (`sparseattn_nv.tiles`) step by the grid, and a producer that asks for tiles
+    (`next_tile`).
+
+    *Holds afterwards:* the producer goes on with the tile that it got and sends
+    its number along with the tile's item of a channel that has one item for
+    each tile (the queries); consumers take it from there. Tiles of different
+    work are then shared out evenly, and so are SMs of different speed.
+
+    *Remark* `NotBalanced`, with the reason, when there is no such channel; the
+    loops then stay as they are, in steps of the grid.
+
+    *Numerics:* bit-exact.
+
+    Example: `scf.for %t = %block to %tiles step %blocks` becomes `scf.while`
+    with `next_tile`, `post` and `take`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVDeferRowSums : Pass<"sparseattn-nv-defer-row-sums"> {
   let summary = "add up the lanes of a row once, after the loops";
   let description = [{

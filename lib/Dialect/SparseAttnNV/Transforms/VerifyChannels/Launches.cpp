@@ -5,36 +5,87 @@
 //===----------------------------------------------------------------------===//
 
 #include "Launches.h"
+#include "sparseattn/Dialect/SparseAttn/IR/SparseAttn.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MathExtras.h"
 #include <random>
 
 using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
 
+/// Most tiles that a block works on.
+static constexpr int64_t kTilesOfBlock = 3;
+/// Most entries of a list, and of an array of offsets, plus 1.
+static constexpr int64_t kMostEntries = 6;
 /// Operands are this many bits of address apart.
 static constexpr unsigned kOperandBits = 48;
 
-/// Numbers of entries that a kernel walks through one by one; the other sizes are
-/// lengths, of which it takes blocks.
-static SmallVector<bool> findEntryCounts(gpu::GPUFuncOp kernel) {
-  SmallVector<bool> isCount(kernel.getNumArguments(), false);
-  auto operands = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands");
-  auto parameters = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters");
-  if (!operands || !parameters || parameters.size() != isCount.size())
-    return isCount;
-  for (auto [index, parameter] : llvm::enumerate(parameters.getAsRange<DictionaryAttr>())) {
-    auto axis = parameter.getAs<IntegerAttr>("axis");
-    if (!axis || parameter.getAs<StringAttr>("kind").getValue() != "size")
-      continue;
-    auto operand = cast<DictionaryAttr>(operands[parameter.getAs<IntegerAttr>("operand").getInt()]);
-    auto name = cast<StringAttr>(operand.getAs<ArrayAttr>("axes")[axis.getInt()]).getValue();
-    isCount[index] = name == kListWidthAxis || name == kDocumentOffsetsAxis;
+namespace {
+
+/// What convert-sparseattn-to-nv says about the arguments: sizes that belong
+/// together get values that do, so that a launch is one that can happen.
+class ArgumentMeaning {
+public:
+  explicit ArgumentMeaning(gpu::GPUFuncOp kernel)
+      : parameters(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters")),
+        operands(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands")),
+        schedule(kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName)) {}
+
+  void apply(Launch &launch) const {
+    if (!parameters || !operands || !schedule || parameters.size() != launch.arguments.size())
+      return;
+    llvm::StringMap<int64_t> sizes;
+    for (auto operand : operands.getAsRange<DictionaryAttr>())
+      if (auto type = dyn_cast<RankedTensorType>(operand.getAs<TypeAttr>("type").getValue()))
+        for (auto [axis, extent] : llvm::enumerate(type.getShape()))
+          if (!ShapedType::isDynamic(extent))
+            sizes[getAxis(operand, axis)] = extent;
+    for (auto [entry, argument] : llvm::zip(parameters.getAsRange<DictionaryAttr>(), launch.arguments)) {
+      if (getKind(entry) != "size")
+        continue;
+      auto operand = cast<DictionaryAttr>(operands[entry.getAs<IntegerAttr>("operand").getInt()]);
+      StringRef name = getAxis(operand, entry.getAs<IntegerAttr>("axis").getInt());
+      argument = sizes.try_emplace(name, chooseSize(name, argument)).first->second;
+    }
+    auto get = [&](StringRef name) { return sizes.contains(name) ? sizes.lookup(name) : 1; };
+    int64_t queryTiles = llvm::divideCeil(get("Nq"), schedule.getQueryTile());
+    // Each document may end with a tile of its own.
+    if (sizes.contains(kDocumentOffsetsAxis))
+      queryTiles += get(kDocumentOffsetsAxis);
+    int64_t tiles = get("B") * get("Hq") * queryTiles;
+    for (auto [entry, argument] : llvm::zip(parameters.getAsRange<DictionaryAttr>(), launch.arguments)) {
+      if (getKind(entry) == "blocks")
+        argument = tiles;
+      if (getKind(entry) == "head_group")
+        argument = 1 + argument % (get("B") * get("Hq"));
+    }
+    launch.blocks = std::max<int64_t>(1, tiles / kTilesOfBlock);
+    launch.block %= launch.blocks;
   }
-  return isCount;
-}
+
+private:
+  static int64_t chooseSize(StringRef name, int64_t argument) {
+    // Entries are walked through one by one; of lengths the kernel takes blocks.
+    if (name == kListWidthAxis || name == kDocumentOffsetsAxis)
+      return argument % kMostEntries;
+    // Batches and heads only repeat what happens.
+    return name == "Nq" || name == "Nk" ? argument : 1 + argument % 2;
+  }
+  static StringRef getKind(DictionaryAttr entry) { return entry.getAs<StringAttr>("kind").getValue(); }
+  static StringRef getAxis(DictionaryAttr operand, int64_t axis) {
+    return cast<StringAttr>(operand.getAs<ArrayAttr>("axes")[axis]).getValue();
+  }
+
+  ArrayAttr parameters, operands;
+  ScheduleAttr schedule;
+};
+
+} // namespace
 
 std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> rows, int64_t blocks, int mixtures) {
   llvm::SetVector<int64_t> sizes;
@@ -43,21 +94,25 @@ std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> 
     for (int64_t block = 1; block <= blocks; ++block)
       for (int64_t delta : {-1, 0, 1})
         sizes.insert(block * count + delta);
+  ArgumentMeaning meaning(kernel);
   std::vector<Launch> launches;
+  auto add = [&](Launch launch) {
+    int64_t most = launch.arguments.empty() ? 1 : *llvm::max_element(launch.arguments);
+    launch.blocks = std::max<int64_t>(1, most / kTilesOfBlock);
+    meaning.apply(launch);
+    launches.push_back(launch);
+  };
   size_t count = kernel.getNumArguments();
   for (int64_t size : sizes)
     for (int64_t block = 0; block < blocks; ++block)
-      launches.push_back({SmallVector<int64_t>(count, size), block});
+      add({SmallVector<int64_t>(count, size), block, 1});
   std::mt19937 random(0);
   for (int i = 0; i < mixtures; ++i) {
-    Launch launch{SmallVector<int64_t>(count), static_cast<int64_t>(random() % blocks)};
+    Launch launch{SmallVector<int64_t>(count), static_cast<int64_t>(random() % blocks), 1};
     for (int64_t &argument : launch.arguments)
       argument = sizes[random() % sizes.size()];
-    launches.push_back(launch);
+    add(launch);
   }
-  for (auto [index, isCount] : llvm::enumerate(findEntryCounts(kernel)))
-    for (size_t launch = 0; isCount && launch < launches.size(); ++launch)
-      launches[launch].arguments[index] = static_cast<int64_t>(launch) % (blocks + 1);
   return launches;
 }
 

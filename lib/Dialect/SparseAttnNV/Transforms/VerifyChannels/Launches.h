@@ -17,6 +17,8 @@ namespace sparseattn::nv {
 struct Launch {
   llvm::SmallVector<int64_t> arguments;
   int64_t block;
+  /// Number of blocks: few enough that each works on several tiles.
+  int64_t blocks;
 };
 
 /// Launches in which a loop over blocks of one of the `rows` makes 0 to `blocks` steps: sizes just below, at and above

@@ -14,6 +14,7 @@
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <map>
 
 namespace sparseattn {
 #define GEN_PASS_DEF_SPARSEATTNNVVERIFYBARRIERS
@@ -72,6 +73,8 @@ private:
   llvm::MapVector<int64_t, int64_t> arrivals;
   bool isFenced = false, isSynchronized = false;
   llvm::MapVector<int64_t, BarrierSlot> slots;
+  /// Numbers that the producer stored at an address of shared memory, in order.
+  std::map<int64_t, std::vector<int64_t>> stored;
   ChannelTrace events;
 };
 
@@ -85,6 +88,11 @@ static bool touchesBarriers(Operation *op) {
 std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, int64_t thread) {
   std::vector<Access> accesses;
   bool known = true;
+  bool isProducer = thread == 0;
+  int64_t asked = 0;
+  std::map<int64_t, size_t> read;
+  if (isProducer)
+    stored.clear();
   ScalarInterpreter interpreter(touchesBarriers);
   GlobalMemory memory(rows.empty() ? 1 : rows.front(), kBlocks);
   setArguments(interpreter, kernel, launch);
@@ -98,9 +106,16 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
     unknown = op;
   };
   auto visit = [&](Operation *op) {
+    auto get = [&](Value value) { return interpreter.get(value); };
+    if (auto load = dyn_cast<LLVM::LoadOp>(op)) {
+      std::optional<int64_t> address = get(load.getAddr());
+      if (auto values = address ? stored.find(*address) : stored.end(); values != stored.end()) {
+        size_t index = read[*address]++;
+        return set(*op, index < values->second.size() ? std::optional(values->second[index]) : std::nullopt);
+      }
+    }
     if (memory.run(op, interpreter))
       return;
-    auto get = [&](Value value) { return interpreter.get(value); };
     TypeSwitch<Operation *>(op)
         .Case([&](NVVM::ThreadIdXOp) { set(*op, thread); })
         .Case([&](gpu::BlockIdOp) { set(*op, launch.block); })
@@ -109,6 +124,14 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
         .Case([&](NVVM::ElectSyncOp) { set(*op, -1); })
         .Case([&](LLVM::AddressOfOp) { set(*op, 0); })
         .Case([&](LLVM::PtrToIntOp cast) { set(*op, get(cast.getArg())); })
+        .Case([&](gpu::GridDimOp) { set(*op, launch.blocks); })
+        // Blocks that take tiles in step with each other.
+        .Case([&](LLVM::AtomicRMWOp) { set(*op, launch.block + asked++ * launch.blocks); })
+        .Case([&](LLVM::StoreOp store) {
+          std::optional<int64_t> address = get(store.getAddr()), value = get(store.getValue());
+          if (isProducer && address && value)
+            stored[*address].push_back(*value);
+        })
         .Case([&](NVVM::MBarrierInitOp init) {
           std::optional<int64_t> address = get(init.getAddr()), count = get(init.getCount());
           if (address && count)
@@ -159,29 +182,39 @@ LogicalResult BarrierVerifier::readProducer(ArrayRef<Access> accesses) {
   std::vector<ChannelEvent> &role = events.roles.emplace_back();
   for (size_t i = 0; i < accesses.size(); ++i) {
     const Access &load = accesses[i];
-    if (load.kind != Access::Kind::Load)
+    // An arrival completes an item without a tile, whose number is all that it brings.
+    bool hasTile = load.kind == Access::Kind::Load;
+    if (!hasTile && load.kind != Access::Kind::Arrive)
       continue;
     // The next block of the same tile, behind the one before.
-    if (i >= 1 && accesses[i - 1].kind == Access::Kind::Load && accesses[i - 1].detail == load.detail &&
+    if (hasTile && i >= 1 && accesses[i - 1].kind == Access::Kind::Load && accesses[i - 1].detail == load.detail &&
         accesses[i - 1].address < load.address)
       continue;
-    if (i < 1 || accesses[i - 1].kind != Access::Kind::Expect || accesses[i - 1].address != load.detail)
+    if (hasTile && (i < 1 || accesses[i - 1].kind != Access::Kind::Expect || accesses[i - 1].address != load.detail))
       return load.op->emitOpError("is not preceded by mbarrier.arrive.expect_tx on its own barrier");
-    if (i < 2 || accesses[i - 2].kind != Access::Kind::Wait)
+    size_t wait = i - (hasTile ? 2 : 1);
+    if (wait >= i || accesses[wait].kind != Access::Kind::Wait)
       return load.op->emitOpError("does not wait until its slot is empty");
-    BarrierSlot slot{load.detail, accesses[i - 2].address, static_cast<unsigned>(slots.size())};
-    auto [it, isNew] = slots.insert({load.address, slot});
+    int64_t full = hasTile ? load.detail : load.address;
+    BarrierSlot slot{full, accesses[wait].address, static_cast<unsigned>(slots.size())};
+    // A slot that no load has filled has no known place; its barrier names it.
+    const BarrierSlot *filled = hasTile ? nullptr : findSlot(&BarrierSlot::full, full);
+    int64_t place = hasTile ? load.address : -1 - full;
+    for (auto &[known, other] : slots)
+      if (&other == filled)
+        place = known;
+    auto [it, isNew] = slots.insert({place, slot});
     BarrierSlot &known = it->second;
     if (known.full != slot.full || known.empty != slot.empty)
       return load.op->emitOpError() << "uses barriers at bytes " << slot.full << " and " << slot.empty
-                                    << " for the slot at byte " << load.address << ", others " << known.full << " and "
+                                    << " for the slot at byte " << place << ", others " << known.full << " and "
                                     << known.empty;
     if (isNew) {
       rounds.push_back(0);
-      events.channels.push_back({"in the slot at byte " + std::to_string(load.address), 1});
+      events.channels.push_back({"in the slot at byte " + std::to_string(place), 1});
     }
     int64_t round = rounds[known.number]++;
-    if (failed(verifyParity(accesses[i - 2], round, /*isEmpty=*/true)))
+    if (failed(verifyParity(accesses[wait], round, /*isEmpty=*/true)))
       return failure();
     role.push_back({ChannelEvent::Kind::Fill, known.number, round, load.op});
   }
@@ -198,6 +231,9 @@ LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
       if (!slot)
         return access.op->emitOpError() << "waits for the barrier at byte " << access.address
                                         << ", which no load completes";
+      // Again for an item that is there already.
+      if (awaited[slot->number] > released[slot->number] && access.detail == ((awaited[slot->number] - 1) & 1))
+        break;
       int64_t round = awaited[slot->number]++;
       if (failed(verifyParity(access, round, /*isEmpty=*/false)))
         return failure();
@@ -232,9 +268,9 @@ LogicalResult BarrierVerifier::readBarriers() {
     return success();
   if (!isFenced || !isSynchronized)
     return kernel.emitOpError("initialises barriers without fence.mbarrier.init and a barrier of the block behind it");
-  int64_t warps = kernel.getKnownBlockSize()->front() / hopper::kWarpThreads - hopper::kWarpgroupWarps;
+  int64_t consumers = kernel.getKnownBlockSize()->front() - hopper::kWarpgroupThreads;
   for (auto &[place, slot] : slots)
-    for (auto [barrier, expected] : {std::pair(slot.full, int64_t{1}), {slot.empty, warps}})
+    for (auto [barrier, expected] : {std::pair(slot.full, int64_t{1}), {slot.empty, consumers}})
       if (arrivals.lookup(barrier) != expected)
         return kernel.emitOpError() << "initialises the barrier at byte " << barrier << " for "
                                     << arrivals.lookup(barrier) << " arrivals, expected " << expected;
@@ -256,11 +292,13 @@ LogicalResult BarrierVerifier::runLaunch(const Launch &launch) {
   isVerified = true;
   if (failed(readBarriers()))
     return failure();
-  // Only one lane of a warp arrives.
-  if (std::optional<std::vector<Access>> accesses = trace(launch, hopper::kWarpgroupThreads + 1))
-    for (const Access &access : *accesses)
-      if (access.kind == Access::Kind::Arrive)
-        return access.op->emitOpError("is run by more than one lane of a warp");
+  // Every lane arrives, as the first does.
+  if (std::optional<std::vector<Access>> accesses = trace(launch, hopper::kWarpgroupThreads + 1)) {
+    auto isRelease = [](const ChannelEvent &event) { return event.kind == ChannelEvent::Kind::Release; };
+    auto isArrive = [](const Access &access) { return access.kind == Access::Kind::Arrive; };
+    if (llvm::count_if(*accesses, isArrive) != llvm::count_if(events.roles[1], isRelease))
+      return kernel.emitOpError("arrives at barriers with some lanes of a warp only, expected all");
+  }
   std::optional<ChannelProblem> problem = findChannelProblem(events);
   if (!problem)
     return success();

@@ -10,6 +10,7 @@
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 
 #include "llvm/ADT/SetVector.h"
+#include <map>
 
 namespace sparseattn {
 #define GEN_PASS_DEF_SPARSEATTNNVVERIFYCHANNELS
@@ -37,11 +38,14 @@ public:
 private:
   /// The trace of one run; nothing when it depends on what the model does not know.
   std::optional<ChannelTrace> trace(const Launch &launch);
-  bool visit(Operation *op, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events);
+  bool visit(Operation *op, const Launch &launch, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events);
 
   gpu::GPUFuncOp kernel;
   SpecializeOp roles;
   llvm::SetVector<Operation *> channels;
+  /// Numbers that the producer posted, by channel and position, and how many tiles it asked for.
+  std::map<std::pair<Operation *, int64_t>, int64_t> posted;
+  int64_t asked = 0;
   /// Rows of the tiles, and most blocks of them that a launch has.
   llvm::SetVector<int64_t> rows;
   int64_t blocks = 3;
@@ -51,7 +55,8 @@ private:
 
 } // namespace
 
-bool KernelVerifier::visit(Operation *op, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events) {
+bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterpreter &interpreter,
+                           std::vector<ChannelEvent> &events) {
   auto add = [&](ChannelEvent::Kind kind, Value channel, Value position) {
     std::optional<int64_t> number = interpreter.get(position);
     auto it = llvm::find(channels, channel.getDefiningOp());
@@ -68,22 +73,45 @@ bool KernelVerifier::visit(Operation *op, ScalarInterpreter &interpreter, std::v
     return add(ChannelEvent::Kind::Await, await.getChannel(), await.getPosition());
   if (auto release = dyn_cast<ReleaseOp>(op))
     return add(ChannelEvent::Kind::Release, release.getChannel(), release.getPosition());
+  if (isa<gpu::BlockIdOp>(op))
+    interpreter.set(op->getResult(0), launch.block);
+  if (isa<gpu::GridDimOp>(op))
+    interpreter.set(op->getResult(0), launch.blocks);
+  // Blocks in step with each other.
+  if (auto next = dyn_cast<NextTileOp>(op))
+    interpreter.set(next, launch.block + ++asked * launch.blocks);
+  if (auto post = dyn_cast<PostOp>(op)) {
+    std::optional<int64_t> position = interpreter.get(post.getPosition()), number = interpreter.get(post.getNumber());
+    if (!position || !number) {
+      unknown = op;
+      return false;
+    }
+    posted[{post.getChannel().getDefiningOp(), *position}] = *number;
+    return !post.getAlone() || add(ChannelEvent::Kind::Fill, post.getChannel(), post.getPosition());
+  }
+  if (auto take = dyn_cast<TakeOp>(op)) {
+    if (!add(ChannelEvent::Kind::Await, take.getChannel(), take.getPosition()))
+      return false;
+    auto number = posted.find({take.getChannel().getDefiningOp(), events.back().position});
+    if (number != posted.end())
+      interpreter.set(take, number->second);
+  }
   return true;
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common([](Operation *op) { return isa<FillOp, AwaitOp, ReleaseOp>(op); });
+  ScalarInterpreter common([](Operation *op) { return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp>(op); });
   setArguments(common, kernel, launch);
   bool known = true;
+  posted.clear();
+  asked = 0;
   GlobalMemory memory(rows.empty() ? 1 : rows.front(), blocks);
-  auto setUp = [&](Operation *op, ScalarInterpreter &interpreter) {
-    if (isa<gpu::BlockIdOp>(op))
-      interpreter.set(op->getResult(0), launch.block);
-    else
-      return memory.run(op, interpreter);
-    return true;
+  std::vector<ChannelEvent> none;
+  auto setUp = [&](Operation *op) {
+    if (!memory.run(op, common))
+      visit(op, launch, common, none);
   };
-  if (failed(common.run(*roles->getBlock(), [&](Operation *op) { setUp(op, common); }))) {
+  if (failed(common.run(*roles->getBlock(), setUp))) {
     unknown = common.getFailure();
     return std::nullopt;
   }
@@ -103,8 +131,8 @@ std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
     if (role > 0)
       interpreter.set(roles.getWarpgroup(), role - 1);
     auto record = [&](Operation *op) {
-      if (!setUp(op, interpreter))
-        known = known && visit(op, interpreter, events);
+      if (!memory.run(op, interpreter))
+        known = known && visit(op, launch, interpreter, events);
     };
     if (failed(interpreter.run(role == 0 ? *roles.getProducerBlock() : *roles.getConsumerBlock(), record))) {
       unknown = interpreter.getFailure();
