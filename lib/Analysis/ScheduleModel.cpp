@@ -134,7 +134,6 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
       {64, 64, std::nullopt, 3, 128},
       {96, 96, MaskKind::Full, 2, 176},
       {96, 96, std::nullopt, 2, 128},
-      {128, 128, MaskKind::Full, 2, 176},
       {128, 128, std::nullopt, 2, 128},
       {192, 128, std::nullopt, 2, 128},
       {192, 192, MaskKind::Blocks, 2, 64},

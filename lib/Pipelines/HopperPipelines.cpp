@@ -26,6 +26,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createConvertSparseAttnToNV());
   manager.addPass(createCSEPass());
   manager.addPass(createSparseAttnNVDeferRowSums());
+  manager.addPass(createSparseAttnNVLazyRescale());
   manager.addPass(createSparseAttnNVInsertChannels());
   manager.addPass(createSparseAttnNVSpecializeWarps());
   manager.addPass(createSparseAttnNVOverlapSoftmax());

@@ -192,6 +192,12 @@ LogicalResult CombineOp::inferReturnTypes(MLIRContext *context, std::optional<Lo
 
 LogicalResult ScaleOp::verify() { return verifyF32(*this, 1, "the factor", getFactor().getType()); }
 
+LogicalResult RescaleOp::verify() {
+  if (failed(verifyF32(*this, 1, "the source", getSource().getType())))
+    return failure();
+  return verifyF32(*this, 1, "the factor", getFactor().getType());
+}
+
 LogicalResult BroadcastOp::verify() {
   Type source = getElementTypeOrSelf(getSource()), result = getElementTypeOrSelf(getResult());
   if (source != result)

@@ -130,6 +130,21 @@ def SparseAttnNV_ScaleOp : SparseAttnNV_Op<"scale", [Pure, AllTypesMatch<["sourc
   let hasVerifier = 1;
 }
 
+def SparseAttnNV_RescaleOp : SparseAttnNV_Op<"rescale", [Pure, AllTypesMatch<["source", "result"]>]> {
+  let summary = "rows times a factor that is mostly 1";
+  let description = [{
+    Element (r, c) is element (r, c) of the source times element r of the
+    factor. A warp whose factors are all 1 skips the multiplications.
+
+    Constraints:
+    - (C1) elements are f32.
+  }];
+  let arguments = (ins SparseAttnNV_Acc:$source, SparseAttnNV_Row:$factor);
+  let results = (outs SparseAttnNV_Acc:$result);
+  let assemblyFormat = "$source `,` $factor attr-dict `:` type($source) `,` type($factor)";
+  let hasVerifier = 1;
+}
+
 def SparseAttnNV_BroadcastOp : SparseAttnNV_Op<"broadcast", [Pure]> {
   let summary = "the value of a row in all its columns";
   let description = [{

@@ -138,6 +138,34 @@ def SparseAttnNVInsertChannels : Pass<"sparseattn-nv-insert-channels"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::sparseattn::nv::SparseAttnNVDialect"];
 }
 
+def SparseAttnNVLazyRescale : Pass<"sparseattn-nv-lazy-rescale"> {
+  let summary = "keep the reference of the exponentials while it is near the maximum";
+  let description = [{
+    *Reads* loops that carry a running maximum m' = max(m, x) and multiply an
+    accumulator by the factor exp2((m - m') * c) of each row, c > 0.
+
+    *Holds afterwards:* m' is the new maximum only where that exceeds m by more
+    than `threshold` / c; else it stays m, the factor is exactly 1, and the
+    multiplication (`rescale`) is skipped by a warp whose rows all kept theirs:
+    after the first block nearly always. Any reference gives the same quotient
+    of weighted values and weights; weights reach 2^threshold instead of 1.
+
+    *Numerics:* other roundings; f16 and bf16 hold the weights as exactly.
+
+    *Left to others:* everything else. An accumulator or a maximum that is used
+    in another way stays as it is.
+
+    The idea is that of FlashAttention-4.
+
+    Example: `%m2 = arith.maxnumf %m, %x` becomes a comparison and a selection,
+    `arith.mulf %o, %factor` becomes `rescale`.
+  }];
+  let options = [
+    Option<"threshold", "threshold", "double", "8.0", "Greatest excess over the reference, a power of 2">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVLowerChannels : Pass<"sparseattn-nv-lower-channels"> {
   let summary = "channels to barriers, roles to branches";
   let description = [{

@@ -6,6 +6,9 @@
 
 #include "Patterns.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
 #include <limits>
 
 using namespace mlir;
@@ -69,6 +72,31 @@ struct DistributeScale : FragmentPattern<ScaleOp> {
   }
 };
 
+/// One vote for the warp: rows of a warp mostly keep their scale together.
+struct DistributeRescale : FragmentPattern<RescaleOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(RescaleOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    Value one = arith::ConstantOp::create(b, b.getF32FloatAttr(1.0f)), changes;
+    for (Value factor : adaptor.getFactor()) {
+      Value differs = arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, factor, one);
+      changes = changes ? arith::OrIOp::create(b, changes, differs).getResult() : differs;
+    }
+    auto any = NVVM::VoteSyncKindAttr::get(b.getContext(), NVVM::VoteSyncKind::any);
+    Value vote = NVVM::VoteSyncOp::create(b, b.getI1Type(), buildI32(b, -1), changes, any);
+    ValueRange source = adaptor.getSource();
+    auto branch = scf::IfOp::create(b, source.getTypes(), vote, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    SmallVector<Value> scaled;
+    for (auto [i, value] : llvm::enumerate(source))
+      scaled.push_back(arith::MulFOp::create(b, value, adaptor.getFactor()[fragment::getRowOfValue(i)]));
+    scf::YieldOp::create(b, scaled);
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, source);
+    return {SmallVector<Value>(branch.getResults())};
+  }
+};
+
 struct DistributeBroadcast : FragmentPattern<BroadcastOp> {
   using FragmentPattern::FragmentPattern;
   Results build(BroadcastOp op, Adaptor adaptor, ImplicitLocOpBuilder &) const override {
@@ -126,6 +154,6 @@ struct DistributeMask : FragmentPattern<MaskOp> {
 } // namespace
 
 void nv::populateRowPatterns(const TypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<DistributeBroadcast, DistributeCombine, DistributeMask, DistributeReduce, DistributeRows,
+  patterns.add<DistributeBroadcast, DistributeCombine, DistributeMask, DistributeReduce, DistributeRescale, DistributeRows,
                DistributeScale>(converter, patterns.getContext());
 }
