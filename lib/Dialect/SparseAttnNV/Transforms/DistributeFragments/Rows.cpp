@@ -116,36 +116,69 @@ struct DistributeRows : FragmentPattern<RowsOp> {
   }
 };
 
-/// One comparison with a constant for each element and bound: the bounds of a row, relative to the first column
-/// of the thread, are computed once.
+constexpr int64_t wordBits = 32;
+
+/// A bit for each element of a row that a thread holds, in words: set for the columns below `bound`, which
+/// counts from the thread's first column. A thread has the first two of every 8 columns.
+SmallVector<Value> buildColumnBits(ImplicitLocOpBuilder &b, Value bound, int64_t columns) {
+  auto op = [&](auto tag, Value x, int64_t y) -> Value { return decltype(tag)::create(b, x, buildI32(b, y)); };
+  auto clamp = [&](Value x, int64_t most) {
+    return op(arith::MinSIOp(), op(arith::MaxSIOp(), x, 0), most);
+  };
+  constexpr int64_t group = fragment::kQuadColumns;
+  bound = clamp(bound, columns);
+  Value groups = op(arith::DivUIOp(), bound, group), rest = op(arith::RemUIOp(), bound, group);
+  Value count = arith::AddIOp::create(b, op(arith::MulIOp(), groups, fragment::kPair),
+                                      op(arith::MinSIOp(), rest, fragment::kPair));
+  SmallVector<Value> words;
+  for (int64_t first = 0; first < columns / group * fragment::kPair; first += wordBits) {
+    Value bits = clamp(op(arith::SubIOp(), count, first), wordBits);
+    // 2^bits - 1 by two shifts, because one by 32 is undefined.
+    Value half = op(arith::ShRUIOp(), bits, 1), power = arith::ShLIOp::create(b, buildI32(b, 1), half);
+    power = arith::ShLIOp::create(b, power, arith::SubIOp::create(b, bits, half));
+    words.push_back(op(arith::SubIOp(), power, 1));
+  }
+  return words;
+}
+
+/// The bits of a row are computed once, whatever its bounds; predicates are then loaded from them several at a time.
 struct DistributeMask : FragmentPattern<MaskOp> {
   using FragmentPattern::FragmentPattern;
   Results build(MaskOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
     Value column = arith::AddIOp::create(b, adaptor.getColumn().front(), buildThreadColumn(b, buildThread(b)));
-    auto getLimits = [&](ValueRange bounds) {
-      SmallVector<Value> limits;
-      for (Value bound : bounds)
-        limits.push_back(arith::SubIOp::create(b, bound, column));
-      return limits;
+    int64_t columns = cast<RankedTensorType>(op.getType()).getDimSize(1);
+    SmallVector<Value> visible[fragment::kRowsPerThread];
+    auto addBounds = [&](ValueRange bounds, bool isBegin) {
+      for (auto [row, bound] : llvm::enumerate(bounds)) {
+        SmallVector<Value> bits = buildColumnBits(b, arith::SubIOp::create(b, bound, column), columns);
+        for (Value &word : bits)
+          if (isBegin)
+            word = arith::XOrIOp::create(b, word, buildI32(b, -1));
+        if (visible[row].empty())
+          visible[row] = bits;
+        else
+          for (auto [word, other] : llvm::zip(visible[row], bits))
+            word = arith::AndIOp::create(b, word, other);
+      }
     };
-    SmallVector<Value> begin, end;
-    if (op.getBegin())
-      begin = getLimits(adaptor.getBegin());
     if (op.getEnd())
-      end = getLimits(adaptor.getEnd());
+      addBounds(adaptor.getEnd(), /*isBegin=*/false);
+    if (op.getBegin())
+      addBounds(adaptor.getBegin(), /*isBegin=*/true);
     Value minusInf = arith::ConstantOp::create(b, b.getF32FloatAttr(-std::numeric_limits<float>::infinity()));
+    Value zero = buildI32(b, 0);
     SmallVector<Value> values;
     for (auto [i, value] : llvm::enumerate(adaptor.getSource())) {
-      Value offset = buildI32(b, fragment::getColumnOfValue(i));
-      int64_t row = fragment::getRowOfValue(i);
-      Value result = value;
-      if (!end.empty())
-        result = arith::SelectOp::create(
-            b, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, end[row], offset), result, minusInf);
-      if (!begin.empty())
-        result = arith::SelectOp::create(
-            b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, begin[row], offset), result, minusInf);
-      values.push_back(result);
+      ArrayRef<Value> words = visible[fragment::getRowOfValue(i)];
+      if (words.empty()) {
+        values.push_back(value);
+        continue;
+      }
+      int64_t column = fragment::getColumnOfValue(i);
+      int64_t bit = column / fragment::kQuadColumns * fragment::kPair + column % fragment::kQuadColumns;
+      Value flag = arith::AndIOp::create(b, words[bit / wordBits], buildI32(b, int64_t{1} << bit % wordBits));
+      values.push_back(arith::SelectOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::ne, flag, zero), value,
+                                               minusInf));
     }
     return {values};
   }
