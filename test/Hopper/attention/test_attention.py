@@ -1,10 +1,12 @@
 """Compiled attention on a Hopper GPU against float32, with poisoned outputs: set SPARSEATTN_TEST_HOPPER=1.
 
-SPARSEATTN_KERNELS names a folder that `tools/bench --prepare` made, where no compiler is at hand.
+Where no compiler is at hand, SPARSEATTN_KERNELS names a folder of kernels that this file, run as a program, made:
+`python test_attention.py FOLDER`.
 """
 
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -84,3 +86,9 @@ def test_values(case, library):
     program()
     torch.cuda.synchronize()
     assert torch.equal(first, program.out)
+
+
+if __name__ == "__main__":
+    from sparseattn.bench import kernels
+
+    sys.exit(kernels.prepare(pathlib.Path(sys.argv[1]), CASES))
