@@ -138,8 +138,7 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
       {192, 128, std::nullopt, 2, 128},
       {192, 192, MaskKind::Blocks, 2, 64},
       {192, 192, std::nullopt, 2, 112},
-      {256, 256, MaskKind::Blocks, 2, 64},
-      {256, 256, std::nullopt, 2, 80},
+      {256, 256, std::nullopt, 2, 64},
   };
   SmallVector<ScheduleRow> rows;
   auto add = [&](const Entry &entry, std::optional<MaskKind> mask, int64_t consumers, TileOrder order) {

@@ -153,8 +153,11 @@ json::Array ManifestWriter::operands() const {
   return list;
 }
 
-/// Bytes of keys and values that stay in the L2 cache (50 MB) beside everything else.
-constexpr int64_t kL2Bytes = 36 << 20;
+/// Bytes of keys and values that blocks at work should share in the L2 cache (50 MB). Where tiles differ in work,
+/// a group must have many of them, or the last blocks of it wait; where they do not, a smaller group loses nothing.
+static int64_t getSharedBytes(ScheduleAttr schedule) {
+  return (schedule.getOrder() == TileOrder::HeaviestFirst ? 36 : 12) << 20;
+}
 
 json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
   int64_t featureBytes = 2 * (fixed.lookup("D") + fixed.lookup("Dv"));
@@ -174,7 +177,7 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
       value("heads", "product", size("B"), size("Hq")),
       value("key_bytes", "product", size("Nk"), featureBytes),
       value("head_bytes", "sum", "key_bytes", 1),
-      value("cached_kv_heads", "largest_power_of_two", kL2Bytes, "head_bytes"),
+      value("cached_kv_heads", "largest_power_of_two", getSharedBytes(schedule), "head_bytes"),
       value("cached_heads", "product", "cached_kv_heads", "group"),
       value("head_group", "minimum", "cached_heads", "heads"),
   };

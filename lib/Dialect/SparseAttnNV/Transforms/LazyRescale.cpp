@@ -69,6 +69,9 @@ static std::optional<RunningMaximum> matchRunningMaximum(scf::ForOp loop, unsign
   return found.factor && found.scale > 0 ? std::optional(found) : std::nullopt;
 }
 
+/// Below this the vote and the branch cost as much as they save.
+static constexpr int64_t kLeastColumns = 96;
+
 /// Products of an accumulator that `loop` carries with the factor.
 static SmallVector<arith::MulFOp> findRescales(scf::ForOp loop, Value factor) {
   SmallVector<arith::MulFOp> found;
@@ -77,8 +80,9 @@ static SmallVector<arith::MulFOp> findRescales(scf::ForOp loop, Value factor) {
     if (!broadcast || broadcast->getBlock() != loop.getBody())
       continue;
     for (Operation *product : broadcast->getUsers())
-      if (auto mul = dyn_cast<arith::MulFOp>(product); mul && mul.getRhs() == broadcast &&
-                                                      llvm::is_contained(loop.getRegionIterArgs(), mul.getLhs()))
+      if (auto mul = dyn_cast<arith::MulFOp>(product);
+          mul && mul.getRhs() == broadcast && llvm::is_contained(loop.getRegionIterArgs(), mul.getLhs()) &&
+          broadcast.getResult().getType().getDimSize(1) >= kLeastColumns)
         found.push_back(mul);
   }
   return found;
