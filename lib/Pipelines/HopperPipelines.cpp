@@ -25,6 +25,7 @@ using namespace sparseattn;
 void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createConvertSparseAttnToNV());
   manager.addPass(createCSEPass());
+  manager.addPass(createSparseAttnNVFoldScales());
   manager.addPass(createSparseAttnNVDeferRowSums());
   manager.addPass(createSparseAttnNVLazyRescale());
   manager.addPass(createSparseAttnNVInsertChannels());

@@ -115,6 +115,29 @@ def SparseAttnNVFinalizeKernel : Pass<"sparseattn-nv-finalize-kernel"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
 }
 
+def SparseAttnNVFoldScales : Pass<"sparseattn-nv-fold-scales"> {
+  let summary = "move constant factors of tiles to where they are free";
+  let description = [{
+    *Reads* products and quotients of tiles held in registers with constants.
+
+    *Holds afterwards:* quotients are products; products of products are one; a
+    positive factor goes through `mask` and `reduce max`, where it multiplies
+    rows instead of elements, and into the factor of a multiply-add. The scores
+    cap * tanh(s * scale / cap) of a softmax then cost one product for each
+    element instead of three.
+
+    *Numerics:* factors are multiplied in f64 and rounded once; results differ
+    in roundings.
+
+    *Left to others:* everything else.
+
+    Example: `math.fma (arith.mulf %x, 30.0), 1.44, %z` becomes
+    `math.fma %x, 43.2, %z`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVInsertChannels : Pass<"sparseattn-nv-insert-channels"> {
   let summary = "loads of shared tiles become items of channels";
   let description = [{
