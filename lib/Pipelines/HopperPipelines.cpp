@@ -57,7 +57,6 @@ void sparseattn::buildWarpgroupsToNVVM(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVDistributeFragments());
   manager.addPass(createConvertSparseAttnNVToNVVM());
   manager.addPass(createSparseAttnNVFinalizeKernel());
-  manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }
 

@@ -100,7 +100,8 @@ std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> 
     int64_t most = launch.arguments.empty() ? 1 : *llvm::max_element(launch.arguments);
     launch.blocks = std::max<int64_t>(1, most / kTilesOfBlock);
     meaning.apply(launch);
-    launches.push_back(launch);
+    if (!llvm::is_contained(launches, launch))
+      launches.push_back(launch);
   };
   size_t count = kernel.getNumArguments();
   for (int64_t size : sizes)

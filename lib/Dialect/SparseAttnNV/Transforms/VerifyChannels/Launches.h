@@ -19,6 +19,10 @@ struct Launch {
   int64_t block;
   /// Number of blocks: few enough that each works on several tiles.
   int64_t blocks;
+
+  bool operator==(const Launch &other) const {
+    return arguments == other.arguments && block == other.block && blocks == other.blocks;
+  }
 };
 
 /// Launches in which a loop over blocks of one of the `rows` makes 0 to `blocks` steps: sizes just below, at and above
