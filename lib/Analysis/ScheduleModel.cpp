@@ -19,6 +19,8 @@ namespace {
 constexpr int64_t kBarrierBytes = 256;
 /// Addresses, loop state, row maxima and sums.
 constexpr int64_t kOtherRegisters = 30;
+/// First and last key of both rows of a thread, where they come from memory.
+constexpr int64_t kRangeRegisters = 4;
 } // namespace
 
 static constexpr std::pair<MaskKind, StringLiteral> kMaskNames[] = {{MaskKind::Full, "full"},
@@ -71,9 +73,10 @@ SmallVector<ResourceUse> sparseattn::getResourceUses(ScheduleAttr schedule, cons
                                  .str();
 
   // Scores, the accumulated output, the weights as 16-bit pairs.
-  int64_t registers = keys / 2 + problem.valueDim / 2 + keys / 4 + kOtherRegisters;
+  int64_t others = kOtherRegisters + (problem.hasRanges ? kRangeRegisters : 0);
+  int64_t registers = keys / 2 + problem.valueDim / 2 + keys / 4 + others;
   std::string registersFormula = (Twine(keys) + "/2 + " + Twine(problem.valueDim) + "/2 + " + Twine(keys) + "/4 + " +
-                                  Twine(kOtherRegisters))
+                                  Twine(others))
                                      .str();
 
   // Every thread starts with the same number; setmaxnreg moves them between warpgroups.

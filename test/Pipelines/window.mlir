@@ -25,7 +25,7 @@
 // TILES: scf.for {{.*}} = %[[FULL]]#0
 // TILES: sparseattn.tile_mask
 // TILES: tensor.parallel_insert_slice
-// TILES: mapping = [#sparseattn.grid<batch>, #sparseattn.grid<head>, #sparseattn.grid<query_tile>], sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128>
+// TILES: mapping = [#sparseattn.grid<batch>, #sparseattn.grid<head>, #sparseattn.grid<query_tile>], sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
 //
 // As loops: tiles of query rows in parallel, key tiles inside the window.
 // LOOPS-LABEL: func.func @layer

@@ -59,6 +59,24 @@ TEST_F(ConcurrencyTest, FirstLaunchesLoadOnce) {
     EXPECT_EQ(count, 10) << grid;
 }
 
+TEST_F(ConcurrencyTest, NoTwoLaunchesShareACounter) {
+  Json manifest = makeAttention(folder);
+  manifest["kernels"][0]["parameters"].push_back({{"kind", "counter"}, {"type", "i32"}, {"count", 1024}});
+  rewritePtx(folder, manifest);
+  Opened opened(folder);
+  std::atomic<int> failures{0};
+  inThreads([&](int) {
+    for (int round = 0; round < 10; ++round)
+      failures += launch(opened.kernel, makeOperands(1, 128, 256, 2, 1)) != SPARSEATTN_OK;
+  });
+  EXPECT_EQ(failures, 0);
+  std::map<std::string, int> counters;
+  Json log = getLog();
+  for (const Json &made : log["launches"])
+    ++counters[made["parameters"].back()];
+  EXPECT_EQ(counters.size(), 160u);
+}
+
 TEST_F(ConcurrencyTest, AFailedLoadIsTriedAgainByTheNextThread) {
   Opened opened(folder);
   fakeDriverSet("load_milliseconds", 5);

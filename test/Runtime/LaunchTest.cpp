@@ -205,6 +205,89 @@ TEST_F(LaunchTest, PersistentGrid) {
   EXPECT_EQ(launches[1]["grid"][0], 64);
 }
 
+/// Counters of launches that may run at once are different.
+class CounterTest : public LaunchTest {
+protected:
+  void setCount(int64_t count, const char *type = "i32") {
+    parameters().push_back({{"kind", "counter"}, {"type", type}, {"count", count}});
+    rewritePtx(folder, manifest);
+  }
+  Json &parameters() { return manifest["kernels"][0]["parameters"]; }
+  static SparseAttnStatus launchOnce(const Opened &opened) {
+    return launch(opened.kernel, makeOperands(1, 128, 128, 1, 1));
+  }
+  /// What every launch so far got.
+  static std::vector<std::string> getCounters() {
+    std::vector<std::string> found;
+    Json log = getLog();
+    for (const Json &made : log["launches"])
+      found.push_back(made["parameters"].back());
+    return found;
+  }
+};
+
+TEST_F(CounterTest, LaunchesTakeTheFirstHalfInTurn) {
+  setCount(8);
+  Opened opened(folder);
+  std::vector<std::string> expected;
+  for (int32_t number : {0, 1, 2, 3, 0, 1, 2, 3, 0}) {
+    ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK) << sparseattnRuntimeError();
+    expected.push_back(toHex(number));
+  }
+  EXPECT_EQ(getCounters(), expected);
+}
+
+TEST_F(CounterTest, CapturedLaunchesKeepOneOfTheSecondHalf) {
+  setCount(6, "i64");
+  Opened opened(folder);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK) << sparseattnRuntimeError();
+  fakeDriverSet("capturing", 1);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK) << sparseattnRuntimeError();
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK);
+  // Those outside graphs go on where they were.
+  fakeDriverSet("capturing", 0);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK);
+  fakeDriverSet("capturing", 1);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK);
+  std::vector<std::string> expected;
+  for (int64_t number : {0, 3, 4, 1, 5})
+    expected.push_back(toHex(number));
+  EXPECT_EQ(getCounters(), expected);
+
+  // No counter is left that no graph has.
+  for (int again = 0; again < 2; ++again)
+    expectFailure(launchOnce(opened), SPARSEATTN_INVALID_ARGUMENT,
+                  "kernel 'attention': 3 launches were captured into graphs already, which is all that one loaded kernel "
+                  "can serve; open the artefact again for more");
+  EXPECT_EQ(countLaunches(), 5u);
+  fakeDriverSet("capturing", 0);
+  EXPECT_EQ(launchOnce(opened), SPARSEATTN_OK) << sparseattnRuntimeError();
+  Opened another(folder);
+  ASSERT_EQ(sparseattnKernelPrepare(another.kernel, 0, nullptr), SPARSEATTN_OK);
+  fakeDriverSet("capturing", 1);
+  ASSERT_EQ(launchOnce(another), SPARSEATTN_OK) << sparseattnRuntimeError();
+  EXPECT_EQ(getCounters().back(), toHex(int64_t(3)));
+}
+
+TEST_F(CounterTest, TheLeastCountServesOneOfEach) {
+  setCount(2);
+  Opened opened(folder);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK) << sparseattnRuntimeError();
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK);
+  fakeDriverSet("capturing", 1);
+  ASSERT_EQ(launchOnce(opened), SPARSEATTN_OK);
+  EXPECT_EQ(getCounters(), std::vector<std::string>({toHex(int32_t(0)), toHex(int32_t(0)), toHex(int32_t(1))}));
+}
+
+TEST_F(CounterTest, TheStreamIsAskedAndItsErrorsAreTold) {
+  setCount(4);
+  Opened opened(folder);
+  ASSERT_EQ(sparseattnKernelPrepare(opened.kernel, 0, nullptr), SPARSEATTN_OK);
+  fakeDriverFail("cuStreamIsCapturing", 400, 0, 1);
+  expectFailure(launchOnce(opened), SPARSEATTN_DRIVER_ERROR, "cuStreamIsCapturing: CUDA_ERROR_INVALID_HANDLE");
+  EXPECT_EQ(countLaunches(), 0u);
+}
+
 TEST_F(LaunchTest, ValuesThatDoNotFitI32) {
   Opened opened(folder);
   std::vector<Tensor> operands = makeOperands(1, 2, 1, 2, 2);

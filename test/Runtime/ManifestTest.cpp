@@ -145,6 +145,17 @@ TEST_F(ManifestTest, ChangedValues) {
       {"/kernels/0/parameters/12/value", 1.5, "expected an integer"},
       {"/kernels/0/parameters/13/value", "1", "value: expected a number"},
       {"/kernels/0/parameters/13/value", nested, "value: expected a number, found a list of 1"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "i32"}}, "member \"count\" is missing"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"count", 4}}, "member \"type\" is missing"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "i32"}, {"count", 1}},
+       "count: expected an integer from 2 to 2147483647, found 1"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "i32"}, {"count", 2147483648}},
+       "count: expected an integer from 2 to 2147483647"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "i32"}, {"count", "many"}}, "count: expected an integer"},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "f32"}, {"count", 4}},
+       "type: expected one of \"i32\", \"i64\""},
+      {"/kernels/0/parameters/14", {{"kind", "counter"}, {"type", "i32"}, {"count", 4}, {"size", "Nq"}},
+       "unknown member \"size\"; there are kind, type, count"},
   };
   for (const Change &change : changes) {
     SCOPED_TRACE(testing::PrintToString(change));

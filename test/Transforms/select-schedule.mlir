@@ -14,18 +14,18 @@
 // BROKEN: broken:2: expected a mask kind (full, causal, window, mixed, blocks) or *, found 'diagonal'
 // MISSING: error: sparseattn-select-schedule: cannot read '{{.*}}missing'
 // CHIP: error: sparseattn-select-schedule: there is no table for chip 'sm_100a', only for sm_90a
-// BIG: error: 'sparseattn.attention' op does not fit with #sparseattn.schedule<query_tile = 128, key_tile = 208, order = heaviest_first> (head dimensions 128 and 128, causal)
+// BIG: error: 'sparseattn.attention' op does not fit with #sparseattn.schedule<query_tile = 128, key_tile = 208, producer_registers = 40, consumer_registers = 232, order = heaviest_first> (head dimensions 128 and 128, causal)
 // BIG: note: shared memory (bytes): 246016 of 232448, too much; (128*128 + 2*208*(128+128))*2 + 256
-// BIG: note: registers of a consumer thread: 250 of 240, too much; 208/2 + 128/2 + 208/4 + 30
-// BIG: note: registers of all warpgroups: 64512 of 64512; (24 + 2*240)*128
+// BIG: note: registers of a consumer thread: 250 of 232, too much; 208/2 + 128/2 + 208/4 + 30
+// BIG: note: registers of all warpgroups: 64512 of 64512; (40 + 2*232)*128
 // BIG: note: choose a smaller key_tile, or fewer stages
 // ROWS: error: 'sparseattn.attention' op has no schedule: query_tile is 128; 3 consumers compute 192 rows
 // DEPTH: error: 'sparseattn.attention' op has no schedule: key_tile is 40; wgmma takes multiples of 16 up to 256
 
 //--- all.mlir
-// REMARK: remark: [Passed] attention | Category:sparseattn-select-schedule | Function=causal_128 | Reason="#sparseattn.schedule<query_tile = 128, key_tile = 128, order = heaviest_first>: head dimensions 128 and 128, causal; built-in table"
+// REMARK: remark: [Passed] attention | Category:sparseattn-select-schedule | Function=causal_128 | Reason="#sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>: head dimensions 128 and 128, causal; built-in table"
 // CHECK-LABEL: func.func @causal_128
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
 func.func @causal_128(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
     : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
@@ -33,7 +33,7 @@ func.func @causal_128(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
 }
 
 // CHECK-LABEL: func.func @full_128
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 176>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
 func.func @full_128(%q: tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
     : (tensor<1x8x?x128xf16>, tensor<1x8x?x128xf16>, tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16>
@@ -50,15 +50,35 @@ func.func @window_64(%q: tensor<1x8x?x64xbf16>) -> tensor<1x8x?x64xbf16> {
 
 // REMARK: Function=mixed_256 | Reason="{{.*}}: head dimensions 256 and 256, mixed; built-in table"
 // CHECK-LABEL: func.func @mixed_256
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 80, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
 func.func @mixed_256(%q: tensor<1x2x?x256xbf16>) -> tensor<1x2x?x256xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<9>]>)
     : (tensor<1x2x?x256xbf16>, tensor<1x2x?x256xbf16>, tensor<1x2x?x256xbf16>) -> tensor<1x2x?x256xbf16>
   return %o : tensor<1x2x?x256xbf16>
 }
 
+// How many heads there are may be known from the table only.
+// REMARK: Function=mixed_heads | Reason="{{.*}}: head dimensions 256 and 256, mixed; built-in table"
+// CHECK-LABEL: func.func @mixed_heads
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+func.func @mixed_heads(%q: tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.full, #sparseattn.window<9>]>)
+    : (tensor<?x?x?x256xbf16>, tensor<?x?x?x256xbf16>, tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16>
+  return %o : tensor<?x?x?x256xbf16>
+}
+
+// Ranges of keys in memory take 4 registers of a thread, which 160 do not have beside tiles of 128 keys.
+// REMARK: Function=ranges_64 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 112, {{.*}}: head dimensions 64 and 64, full; built-in table; key_tile leaves registers for ranges of keys"
+// CHECK-LABEL: func.func @ranges_64
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, producer_registers = 32, consumer_registers = 160>
+func.func @ranges_64(%q: tensor<1x8x?x64xbf16>, %range: tensor<1x?x2xi32>) -> tensor<1x8x?x64xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full) valid_range(%range)
+    : (tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>, tensor<1x?x2xi32>) -> tensor<1x8x?x64xbf16>
+  return %o : tensor<1x8x?x64xbf16>
+}
+
 // CHECK-LABEL: func.func @latent
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
 func.func @latent(%q: tensor<1x8x?x192xbf16>, %v: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %q, %v keys(#sparseattn.causal)
     : (tensor<1x8x?x192xbf16>, tensor<1x8x?x192xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
@@ -67,7 +87,7 @@ func.func @latent(%q: tensor<1x8x?x192xbf16>, %v: tensor<1x8x?x128xbf16>) -> ten
 
 // REMARK: Function=blocks_of_64 | Reason="{{.*}}, blocks; built-in table; key_tile divides blocks of 64"
 // CHECK-LABEL: func.func @blocks_of_64
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
 func.func @blocks_of_64(%q: tensor<1x8x256x128xbf16>, %list: tensor<1x8x2x4xi32>) -> tensor<1x8x256x128xbf16> {
   %o = sparseattn.sparse_attention %q, %q, %q selection(%list) block 64 query_block 128 keys(#sparseattn.causal)
     : (tensor<1x8x256x128xbf16>, tensor<1x8x256x128xbf16>, tensor<1x8x256x128xbf16>, tensor<1x8x2x4xi32>) -> tensor<1x8x256x128xbf16>

@@ -54,6 +54,16 @@ TEST_F(ScheduleModelTest, AgreesWithWhatWasAssembled) {
   }
 }
 
+// ptxas 13.0: head dimension 64 with a first and a last key of each row from memory spills 4 bytes at 128 keys.
+TEST_F(ScheduleModelTest, RangesOfKeysTakeRegisters) {
+  ScheduleProblem problem = square(64);
+  EXPECT_TRUE(fits(make(3, 128, 160), problem));
+  problem.hasRanges = true;
+  EXPECT_EQ(getResourceUses(make(3, 128, 160), problem)[1].needed, 162);
+  EXPECT_FALSE(fits(make(3, 128, 160), problem));
+  EXPECT_TRUE(fits(make(3, 112, 160), problem));
+}
+
 TEST_F(ScheduleModelTest, RegistersAreThoseThatTheThreadsStartWith) {
   // 384 threads start with 168 registers each, 512 with 128: both pairs use them all.
   EXPECT_EQ(getResourceUses(make(2, 128, 240), square(128))[2].available, 168 * 384);

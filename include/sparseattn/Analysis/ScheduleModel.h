@@ -38,6 +38,8 @@ struct ScheduleProblem {
   int64_t block = 0;
   /// Queries that share a list; 0 without lists.
   int64_t queryBlock = 0;
+  /// Each row has a first and a last key that depend on numbers in memory.
+  bool hasRanges = false;
 };
 
 /// One resource: what a schedule needs of it and what there is.

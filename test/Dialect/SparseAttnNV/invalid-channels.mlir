@@ -120,12 +120,50 @@ func.func @specialize_c6_tensor() {
 // -----
 func.func @specialize_c7(%p: i32, %map: !sparseattn_nv.tensor_map) {
   %c = sparseattn_nv.channel : !sparseattn_nv.channel<64x64xbf16, stages = 2>
-  // expected-error@+1 {{(C7) expected no fill in the consumer region: every warpgroup would load the item; move it to the producer region}}
+  // expected-error@+1 {{(C7) expected no fill in the consumer region: every warpgroup would do it; move it to the producer region}}
   sparseattn_nv.specialize producer registers(24) {
   } consumers(2) registers(240) {
   ^bb0(%wg: i32):
     // expected-note@+1 {{here}}
     sparseattn_nv.fill %c[%p] from %map[%p, %p, %p] : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  }
+  return
+}
+
+// -----
+func.func @specialize_c6_take(%p: i32) {
+  %c = sparseattn_nv.channel : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  // expected-error@+1 {{(C6) expected scalars, control flow and fill in the producer region, found 'sparseattn_nv.take'; move it to the consumer region}}
+  sparseattn_nv.specialize producer registers(24) {
+    // expected-note@+1 {{here}}
+    %n = sparseattn_nv.take %c[%p] : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  } consumers(2) registers(240) {
+  ^bb0(%wg: i32):
+  }
+  return
+}
+
+// -----
+func.func @specialize_c7_post(%p: i32) {
+  %c = sparseattn_nv.channel : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  // expected-error@+1 {{(C7) expected no post in the consumer region: every warpgroup would do it; move it to the producer region}}
+  sparseattn_nv.specialize producer registers(24) {
+  } consumers(2) registers(240) {
+  ^bb0(%wg: i32):
+    // expected-note@+1 {{here}}
+    sparseattn_nv.post %c[%p], %p : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  }
+  return
+}
+
+// -----
+func.func @specialize_c7_next_tile(%p: i32) {
+  // expected-error@+1 {{(C7) expected no next_tile in the consumer region: every warpgroup would do it; move it to the producer region}}
+  sparseattn_nv.specialize producer registers(24) {
+  } consumers(2) registers(240) {
+  ^bb0(%wg: i32):
+    // expected-note@+1 {{here}}
+    %n = sparseattn_nv.next_tile %p of %p : i32
   }
   return
 }

@@ -212,3 +212,17 @@ func.func @mma_chain_c3(%v: !v, %a: i32) {
   %r:2 = sparseattn_nv.mma_chain registers(%a, %a), %v : !v -> f32, f32
   return
 }
+
+// -----
+func.func @rescale_c1(%x: tensor<64x16xbf16, #sparseattn_nv.acc>, %f: tensor<64xf32, #sparseattn_nv.row>) {
+  // expected-error@+1 {{(C1) expected}}
+  %r = sparseattn_nv.rescale %x, %f : tensor<64x16xbf16, #sparseattn_nv.acc>, tensor<64xf32, #sparseattn_nv.row>
+  return
+}
+
+// -----
+func.func @rescale_c1_factor(%x: tensor<64x16xf32, #sparseattn_nv.acc>, %f: tensor<64xi32, #sparseattn_nv.row>) {
+  // expected-error@+1 {{(C1) expected}}
+  %r = sparseattn_nv.rescale %x, %f : tensor<64x16xf32, #sparseattn_nv.acc>, tensor<64xi32, #sparseattn_nv.row>
+  return
+}

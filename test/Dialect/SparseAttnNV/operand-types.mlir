@@ -34,3 +34,17 @@ func.func @dot(%x: i32, %b: !sparseattn_nv.tile<64x64xbf16>) {
   %p = sparseattn_nv.dot %x, %b : i32, !sparseattn_nv.tile<64x64xbf16>
   return
 }
+
+// -----
+func.func @post(%p: i32) {
+  // expected-error@+1 {{operand #0 must be ring of tiles from the producer to all consumers, but got 'i32'}}
+  sparseattn_nv.post %p[%p], %p : i32
+  return
+}
+
+// -----
+func.func @rescale(%x: tensor<64x16xf32, #sparseattn_nv.acc>, %f: tensor<64xf32, #sparseattn_nv.row_partial>) {
+  // expected-error@+1 {{operand #1 must be}}
+  %r = sparseattn_nv.rescale %x, %f : tensor<64x16xf32, #sparseattn_nv.acc>, tensor<64xf32, #sparseattn_nv.row_partial>
+  return
+}

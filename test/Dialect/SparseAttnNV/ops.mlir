@@ -12,7 +12,7 @@
 !keys = !sparseattn_nv.channel<176x128xbf16, stages = 2>
 
 // CHECK-LABEL: gpu.func @roles(
-// CHECK-SAME: %[[MAP:.*]]: !sparseattn_nv.tensor_map
+// CHECK-SAME: %[[MAP:.*]]: !sparseattn_nv.tensor_map, %[[COUNTER:.*]]: i32
 gpu.module @kernels {
   gpu.func @roles(%map: !sparseattn_nv.tensor_map, %c: i32) kernel {
     %zero = arith.constant 0 : i32
@@ -24,10 +24,18 @@ gpu.module @kernels {
     sparseattn_nv.specialize producer registers(24) {
       // CHECK-NEXT: sparseattn_nv.fill %[[K]][%{{.*}}] from %[[MAP]][%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : !sparseattn_nv.channel<176x128xbf16, stages = 2>
       sparseattn_nv.fill %k[%zero] from %map[%zero, %c, %zero, %c] : !keys
+      // CHECK-NEXT: %[[NEXT:.*]] = sparseattn_nv.next_tile %[[COUNTER]] of %{{.*}} : i32
+      %next = sparseattn_nv.next_tile %c of %zero : i32
+      // CHECK-NEXT: sparseattn_nv.post %[[Q]][%{{.*}}], %[[NEXT]] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
+      sparseattn_nv.post %q[%zero], %next : !queries
+      // CHECK-NEXT: sparseattn_nv.post %[[Q]][%{{.*}}], %{{.*}} alone : !sparseattn_nv.channel<128x128xbf16, stages = 1>
+      sparseattn_nv.post %q[%zero], %zero alone : !queries
       // CHECK-NEXT: } consumers(2) registers(240) {
     } consumers(2) registers(240) {
     // CHECK-NEXT: ^bb0(%[[WG:.*]]: i32):
     ^bb0(%wg: i32):
+      // CHECK-NEXT: sparseattn_nv.take %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
+      %number = sparseattn_nv.take %q[%zero] : !queries
       // CHECK-NEXT: %[[TILE:.*]] = sparseattn_nv.await %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
       %tile = sparseattn_nv.await %q[%zero] : !queries
       // CHECK-NEXT: sparseattn_nv.subtile %[[TILE]][%[[WG]]] : !sparseattn_nv.tile<128x128xbf16> -> !sparseattn_nv.tile<64x128xbf16, pitch = 128>
@@ -74,6 +82,8 @@ func.func @rows(%x: !acc, %h: !half, %column: i32, %l: !sum) -> (!acc, !row, ten
   %sum = sparseattn_nv.combine %added : !sum
   // CHECK: sparseattn_nv.broadcast %{{.*}} : tensor<64xf32, #sparseattn_nv.row> -> tensor<64x176xf32, #sparseattn_nv.acc>
   %wide = sparseattn_nv.broadcast %sum : !row -> !acc
+  // CHECK: sparseattn_nv.rescale %{{.*}}, %{{.*}} : tensor<64x176xf32, #sparseattn_nv.acc>, tensor<64xf32, #sparseattn_nv.row>
+  %rescaled = sparseattn_nv.rescale %wide, %sum : !acc, !row
   // CHECK: sparseattn_nv.to_operand %{{.*}} : tensor<64x176xbf16, #sparseattn_nv.acc>
   %p = sparseattn_nv.to_operand %h : !half
   return %wide, %sum, %p : !acc, !row, tensor<64x176xbf16, #sparseattn_nv.operand>

@@ -65,11 +65,22 @@ gpu.module @kernels {
     %s = tensor.splat %x : !acc
     %e = tensor.splat %end : !irow
     %b = sparseattn_nv.rows : !irow
-    // The limits of the two rows, then one comparison with a constant and one select for each value and bound.
-    // CHECK: %[[END:.*]] = arith.subi %{{.*}}, %[[FIRST:.*]] : i32
-    // CHECK: %[[C25:.*]] = arith.constant 25 : i32
-    // CHECK: arith.cmpi sgt, %{{.*}}, %[[C25]] : i32
-    // CHECK: arith.cmpi sle, %{{.*}}, %[[C25]] : i32
+    // A word of bits for each row: those before the end, and not before the begin. Then a bit and a select for each value;
+    // test/unit/MaskBitsTest.cpp computes them.
+    // CHECK: arith.subi %arg1, %[[FIRST:.*]] : i32
+    // CHECK: arith.shli
+    // CHECK: arith.shli
+    // CHECK: %[[BEFORE_END:.*]] = arith.subi
+    // CHECK: %[[NOT:.*]] = arith.xori
+    // CHECK: %[[ROW:.*]] = arith.andi %[[BEFORE_END]], %[[NOT]] : i32
+    // CHECK: %[[FLAG:.*]] = arith.andi %[[ROW]], %{{.*}} : i32
+    // CHECK-NEXT: %[[IN:.*]] = arith.cmpi ne, %[[FLAG]], %{{.*}} : i32
+    // CHECK-NEXT: arith.select %[[IN]], %arg2, %{{.*}} : f32
+    // Column 25 is the eighth of the thread.
+    // CHECK: arith.constant 128 : i32
+    // CHECK-NEXT: arith.andi
+    // CHECK-NEXT: arith.cmpi ne
+    // CHECK-NEXT: arith.select
     %m = sparseattn_nv.mask %s at(%column) begin(%b : !irow) end(%e : !irow) : !acc
     // CHECK-COUNT-8: nvvm.convert.f32x2.to.f16x2
     %h = arith.truncf %m : !acc to !half
@@ -82,6 +93,34 @@ gpu.module @kernels {
     // CHECK: llvm.store {{.*}} {alignment = 16 : i64} : vector<4xi32>, !llvm.ptr<1>
     // CHECK-NOT: llvm.store
     sparseattn_nv.store_tile %h, %out row_stride(%stride) rows(%end) : !half, !llvm.ptr<1>
+    gpu.return
+  }
+}
+
+// -----
+!acc = tensor<64x16xf32, #sparseattn_nv.acc>
+!row = tensor<64xf32, #sparseattn_nv.row>
+
+gpu.module @kernels {
+  // A warp whose rows all have the factor 1 leaves its values alone.
+  // CHECK-LABEL: gpu.func @rescale(
+  // CHECK-SAME: %[[X:.*]]: f32, %[[FACTOR:.*]]: f32, %{{.*}}: !llvm.ptr<1>, %{{.*}}: i64, %{{.*}}: i32)
+  gpu.func @rescale(%x: f32, %factor: f32, %out: !llvm.ptr<1>, %stride: i64, %n: i32) kernel {
+    %s = tensor.splat %x : !acc
+    %f = tensor.splat %factor : !row
+    // CHECK: %[[ONE:.*]] = arith.constant 1.000000e+00 : f32
+    // CHECK: %[[FIRST:.*]] = arith.cmpf une, %[[FACTOR]], %[[ONE]] : f32
+    // CHECK: %[[SECOND:.*]] = arith.cmpf une, %[[FACTOR]], %[[ONE]] : f32
+    // CHECK: %[[CHANGES:.*]] = arith.ori %[[FIRST]], %[[SECOND]] : i1
+    // CHECK: %[[VOTE:.*]] = nvvm.vote.sync any %{{.*}}, %[[CHANGES]] -> i1
+    // CHECK: scf.if %[[VOTE]] -> (f32, f32, f32, f32, f32, f32, f32, f32) {
+    // CHECK-COUNT-8: arith.mulf %[[X]], %[[FACTOR]] : f32
+    // CHECK-NOT: arith.mulf
+    // CHECK: } else {
+    // CHECK-NEXT: scf.yield %[[X]], %[[X]], %[[X]], %[[X]], %[[X]], %[[X]], %[[X]], %[[X]]
+    %r = sparseattn_nv.rescale %s, %f : !acc, !row
+    %m = sparseattn_nv.reduce max %r : !acc
+    sparseattn_nv.store_rows %m, %out stride(%stride) rows(%n) : !row, !llvm.ptr<1>
     gpu.return
   }
 }

@@ -30,6 +30,30 @@ gpu.module @kernels {
 }
 
 // -----
+// Numbers lie behind the barriers of the channel that has some: 8 bytes for each slot.
+// CHECK-LABEL: gpu.func @numbers(
+// CHECK-SAME: sparseattn_nv.shared_bytes = 65648 : i32
+// CHECK: channel "query" offset(0) barriers(65536)
+// CHECK: channel "key" offset(32768) barriers(65584)
+// CHECK: channel "value" offset(49152) barriers(65616)
+gpu.module @kernels {
+  gpu.func @numbers(%map: !sparseattn_nv.tensor_map, %i: i32) kernel {
+    %q = sparseattn_nv.channel "query" : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+    %k = sparseattn_nv.channel "key" : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+    %v = sparseattn_nv.channel "value" : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.post %q[%i], %i : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+      sparseattn_nv.fill %q[%i] from %map[%i, %i, %i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %n = sparseattn_nv.take %q[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+      sparseattn_nv.release %q[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+    }
+    gpu.return
+  }
+}
+
+// -----
 // A kernel without channels needs no shared memory.
 // CHECK-LABEL: gpu.func @none()
 // CHECK-NOT: shared_bytes

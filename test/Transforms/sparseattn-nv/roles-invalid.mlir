@@ -43,7 +43,7 @@ gpu.module @m {
   gpu.func @conditional(%map: !sparseattn_nv.tensor_map, %n: i32, %some: i1) kernel
       attributes {sparseattn.schedule = #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>} {
     scf.if %some {
-      // expected-error @+1 {{must stand in the kernel's body or in a loop there}}
+      // expected-error @+1 {{must stand in the kernel's body, its loop over tiles or a loop there}}
       %k = sparseattn_nv.load %map[%n, %n, %n] : !sparseattn_nv.tile<64x64xbf16>
     }
     gpu.return

@@ -45,17 +45,17 @@
 // RUN: %{check}
 // FENCE: initialises barriers without fence.mbarrier.init and a barrier of the block behind it
 //
-// Two lanes of each warp arrive.
-// REDEFINE: %{change} = 's/arith.constant 31 : i32/arith.constant 30 : i32/'
+// Only one lane of each warp arrives.
+// REDEFINE: %{change} = 's/%[0-9]* = nvvm.mbarrier.arrive %\([0-9]*\) .*/%lane\1 = nvvm.read.ptx.sreg.tid.x : i32 %mask\1 = arith.constant 31 : i32 %in\1 = arith.andi %lane\1, %mask\1 : i32 %zero\1 = arith.constant 0 : i32 %first\1 = arith.cmpi eq, %in\1, %zero\1 : i32 scf.if %first\1 { %arrived = nvvm.mbarrier.arrive %\1 : !llvm.ptr<3> -> i64 }/'
 // REDEFINE: %{expected} = LANES
 // RUN: %{check}
-// LANES: is run by more than one lane of a warp
+// LANES: arrives at barriers with some lanes of a warp only, expected all
 //
 // The block has a consumer warpgroup more than its barriers count.
 // REDEFINE: %{change} = 's/array<i32: 384, 1, 1>/array<i32: 512, 1, 1>/'
 // REDEFINE: %{expected} = COUNT
 // RUN: %{check}
-// COUNT: initialises the barrier at byte {{[0-9]+}} for 8 arrivals, expected 12
+// COUNT: initialises the barrier at byte {{[0-9]+}} for 256 arrivals, expected 384
 
 !keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
 gpu.module @kernels {

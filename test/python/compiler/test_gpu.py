@@ -14,6 +14,7 @@ CASES = [*[Case("test", 1, 4, 2, 512, dim, mask, values_dim=values)
          *[Case("test", 1, 4, 2, 512, dim, mask, window=window, documents=3, layout=layout, extras=extras)
            for layout in ("bhsd", "thd")
            for dim, mask, window, extras in [(128, "causal", 0, ()), (64, "full", 0, ("lse",)), (256, "causal", 0, ()),
+                                            (64, "window", 100, ("lse",)),
                                              (128, "window", 100, ("sink", "softcap", "lse"))]],
          *[Case("test", 1, 4, 2, 512, dim, mask, block=block, extras=extras)
            for dim, mask, block, extras in [(128, "causal", 128, ()), (128, "full", 64, ("lse",)), (64, "causal", 64, ()),

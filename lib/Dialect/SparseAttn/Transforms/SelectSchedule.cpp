@@ -8,6 +8,7 @@
 #include "sparseattn/Analysis/ScheduleModel.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
+#include "sparseattn/Target/HopperTarget.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 
@@ -27,8 +28,14 @@ static ScheduleProblem describe(OpTy op) {
   auto query = cast<RankedTensorType>(op.getQuery().getType());
   HeadShape key = getHeadShape(cast<RankedTensorType>(op.getKey().getType()), op.getLayout());
   HeadShape value = getHeadShape(cast<RankedTensorType>(op.getValue().getType()), op.getLayout());
+  // A table of heads knows how many there are when the type does not.
+  auto table = dyn_cast<HeadTableAttr>(op.getKeys());
+  int64_t kvHeads = table ? static_cast<int64_t>(table.getHeads().size()) : key.heads;
   ScheduleProblem problem{key.dim, value.dim, query.getElementTypeBitWidth() / 8,
-                          classifyPattern(op.getKeys(), key.heads)};
+                          classifyPattern(op.getKeys(), kvHeads)};
+  // The keys of a document begin with a tile, so that only a window has a first key of its own in them.
+  bool hasWindows = problem.mask == MaskKind::Window || problem.mask == MaskKind::Mixed;
+  problem.hasRanges = op.getValidRange() || (op.getCuSeqlensQ() && hasWindows);
   if constexpr (std::is_same_v<OpTy, SparseAttentionOp>) {
     problem.mask = MaskKind::Blocks;
     problem.block = op.getBlock();
@@ -84,6 +91,12 @@ private:
     return success();
   }
 
+  static ScheduleAttr replaceKeyTile(ScheduleAttr schedule, int64_t keyTile) {
+    return ScheduleAttr::get(schedule.getContext(), schedule.getQueryTile(), keyTile, schedule.getConsumers(),
+                             schedule.getStages(), schedule.getProducerRegisters(), schedule.getConsumerRegisters(),
+                             schedule.getOrder());
+  }
+
   /// `schedule` with the options in place of what it says.
   ScheduleAttr applyOptions(Operation *op, ScheduleAttr schedule) {
     auto pick = [](int64_t option, int64_t value) { return option > 0 ? option : value; };
@@ -121,10 +134,14 @@ private:
       schedule = row->schedule;
       if (!isUsers && problem.block % schedule.getKeyTile() != 0) {
         int64_t tile = std::gcd(problem.block, schedule.getKeyTile());
-        schedule = ScheduleAttr::get(&getContext(), schedule.getQueryTile(), tile, schedule.getConsumers(),
-                                     schedule.getStages(), schedule.getProducerRegisters(),
-                                     schedule.getConsumerRegisters(), schedule.getOrder());
+        schedule = replaceKeyTile(schedule, tile);
         why += "; key_tile divides blocks of " + std::to_string(problem.block);
+      } else if (!isUsers && problem.hasRanges) {
+        ScheduleAttr whole = schedule;
+        while (schedule.getKeyTile() > hopper::kMmaDepth && !getResourceUses(schedule, problem)[1].fits())
+          schedule = replaceKeyTile(schedule, schedule.getKeyTile() - hopper::kMmaDepth);
+        if (schedule != whole)
+          why += "; key_tile leaves registers for ranges of keys";
       }
     }
     schedule = applyOptions(op, schedule);

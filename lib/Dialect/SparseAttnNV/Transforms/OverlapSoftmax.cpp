@@ -38,6 +38,8 @@ struct Iteration {
   ReleaseOp valuesRelease;
   // What is added to the number of an iteration to make that of its item; null for nothing.
   Value firstItem;
+  // The item is the keys too: the head needs it before the tail, which then awaits it again.
+  bool isShared = false;
   // Number of the iterated value that accumulates the output.
   unsigned accumulator;
   // What needs the accumulator or makes the operand of the tail: it has to
@@ -45,7 +47,7 @@ struct Iteration {
   DenseSet<Operation *> late;
 
   bool isTail(Operation *op) const {
-    return op == values || op == valuesWait || op == valuesItem || op == valuesRelease;
+    return op == values || op == valuesWait || (op == valuesItem && !isShared) || op == valuesRelease;
   }
 };
 
@@ -92,6 +94,11 @@ static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
       it.valuesRelease = release;
   if (!it.valuesRelease || it.valuesWait.getNumResults() != 1 || it.scoresWait.getNumResults() != 1) {
     reason = "the values are not released in the loop, or products are waited for together";
+    return failure();
+  }
+  it.isShared = !it.valuesItem.getTile().hasOneUse();
+  if (it.isShared && it.valuesItem.getChannel().getType().getStages() < 2) {
+    reason = "the values are read otherwise too, and their channel has one stage";
     return failure();
   }
   Value sum = it.valuesWait.getResult(0);

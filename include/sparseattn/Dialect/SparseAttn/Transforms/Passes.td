@@ -301,19 +301,20 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
 
     | head dimensions | mask | consumers | query tile | key tile | registers |
     |---|---|---|---|---|---|
-    | 64, 64 | blocks | 2 | 128 | 128 | 24/240 |
+    | 64, 64 | blocks | 2 | 128 | 128 | 40/232 |
     | 64, 64 | others | 3 | 192 | 128 | 32/160 |
-    | 96, 96 and 128, 128 | full | 2 | 128 | 176 | 24/240 |
-    | 96, 96 and 128, 128 | others | 2 | 128 | 128 | 24/240 |
-    | 192, 128 | any | 2 | 128 | 128 | 24/240 |
-    | 192, 192 | blocks | 2 | 128 | 64 | 24/240 |
-    | 192, 192 | others | 2 | 128 | 112 | 24/240 |
-    | 256, 256 | blocks | 2 | 128 | 64 | 24/240 |
-    | 256, 256 | others | 2 | 128 | 80 | 24/240 |
+    | 96, 96 | full | 2 | 128 | 176 | 40/232 |
+    | 96, 96 | others | 2 | 128 | 128 | 40/232 |
+    | 128, 128 and 192, 128 | any | 2 | 128 | 128 | 40/232 |
+    | 192, 192 | blocks | 2 | 128 | 64 | 40/232 |
+    | 192, 192 | others | 2 | 128 | 112 | 40/232 |
+    | 256, 256 | any | 2 | 128 | 64 | 40/232 |
 
     Masks: `full`; `causal`, when no query sees the future; `window`, when each
     sees a bounded number of keys; `mixed`, when KV heads differ; `blocks`, lists
-    of blocks, whose size `key_tile` then divides. All have 2 stages. Tiles of
+    of blocks, whose size `key_tile` then divides. All have 2 stages. Where each
+    row has a first and a last key that depend on numbers in memory (`valid_range`,
+    windows in documents), the key tile shrinks until they fit: 112 at 64. Tiles of
     `causal`, `mixed` and `blocks` start heaviest first.
 
     A row of a file is `HEAD_DIM VALUE_DIM MASK ATTRIBUTE`, with `*` for any:
@@ -328,7 +329,7 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     *Errors:* a schedule that does not fit: a table of shared memory,
     `(query_tile*d + stages*key_tile*(d + dv))*bytes + 256 <= 227 KB` with
     dimensions rounded up to 64; registers of a consumer thread,
-    `key_tile/2 + dv/2 + key_tile/4 + 30`; registers of all warpgroups. A
+    `key_tile/2 + dv/2 + key_tile/4 + 30`, and 4 for such keys; registers of all warpgroups. A
     `query_tile` other than 64 rows for each consumer. A file that cannot be read.
 
     *Numerics:* bit-exact; attributes only.

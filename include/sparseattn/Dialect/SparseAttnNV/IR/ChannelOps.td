@@ -49,8 +49,8 @@ def SparseAttnNV_SpecializeOp : SparseAttnNV_Op<"specialize", [
   let summary = "producer and consumer roles";
   let description = [{
     The block has 128 x (`consumers` + 1) threads. One elected thread of the
-    first warpgroup runs the producer region: scalars, control flow and `fill`
-    only. Each other warpgroup runs the consumer region, whose argument is its
+    first warpgroup runs the producer region: scalars, control flow, `fill`,
+    `post` and `next_tile` only. Each other warpgroup runs the consumer region, whose argument is its
     number 0 … `consumers` - 1. The registers of a thread are redistributed when
     a role begins (`setmaxnreg`).
 
@@ -144,7 +144,7 @@ def SparseAttnNV_AwaitOp : SparseAttnNV_Op<"await", [
 def SparseAttnNV_ReleaseOp : SparseAttnNV_Op<"release", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "give the slot of an item back to the producer";
   let description = [{
-    Every matrix product that reads the item has been waited for. Each warp of
+    Every matrix product that reads the item has been waited for. Each thread of
     the consumer arrives once at the slot's barrier.
   }];
   let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position);

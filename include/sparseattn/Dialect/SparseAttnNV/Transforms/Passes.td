@@ -142,18 +142,24 @@ def SparseAttnNVInsertChannels : Pass<"sparseattn-nv-insert-channels"> {
   let summary = "loads of shared tiles become items of channels";
   let description = [{
     Reads kernels that are the program of one consumer, with `load`. Afterwards
-    there is a `channel` for each load outside loops (one stage) and for each
-    tensor that loops load (as many stages as the kernel's schedule says), and
-    every load is `fill`, `await` and, after the last matrix product on the tile,
-    `release`. Loops that follow each other and load the same tensor share a
-    ring; their items are numbered through.
+    there is a `channel` for each load outside key loops and for each tensor that
+    key loops load (as many stages as the kernel's schedule says), and every load
+    is `fill`, `await` and, after the last matrix product on the tile, `release`.
+    Loops that follow each other and load the same tensor share a ring; their
+    items are numbered through.
+
+    In a loop over query tiles (`sparseattn_nv.tiles`) items are numbered through
+    over all tiles of the block: the loop carries how many there were before this
+    tile, in one counter for all channels with as many items. Channels with one
+    item for each tile then have 2 stages where shared memory has room, so that
+    the next tile's items load under this tile; otherwise 1.
 
     numerics: bit-exact.
 
     Left to others: who fills and who awaits (`sparseattn-nv-specialize-warps`).
 
-    Errors: a loop that does not count from 0 by 1; a load that nothing reads; a
-    kernel without schedule.
+    Errors: a key loop that does not count from 0 by 1; a load that nothing reads,
+    or deeper in control flow than a key loop; a kernel without schedule.
 
     Example: `%k = load %map[…]` in a loop over `%i` becomes `fill %c[%i] from
     %map[…]`, `%k = await %c[%i]`, …, `release %c[%i]`.
@@ -175,8 +181,9 @@ def SparseAttnNVLazyRescale : Pass<"sparseattn-nv-lazy-rescale"> {
 
     *Numerics:* other roundings; f16 and bf16 hold the weights as exactly.
 
-    *Left to others:* everything else. An accumulator or a maximum that is used
-    in another way stays as it is.
+    *Left to others:* everything else. A maximum that is used in another way
+    stays as it is, and so does an accumulator of fewer than 96 columns, for
+    which the vote and the branch cost as much as they save.
 
     The idea is that of FlashAttention-4.
 
@@ -195,19 +202,21 @@ def SparseAttnNVLowerChannels : Pass<"sparseattn-nv-lower-channels"> {
     *Reads* kernels with one `specialize`, whose channels have their place in
     shared memory (`sparseattn-nv-plan-smem`).
 
-    *Holds afterwards:* `channel`, `fill`, `await`, `release` and `specialize`
-    are gone. Item p of a channel with S stages is in slot p mod S; its "full"
+    *Holds afterwards:* `channel`, `fill`, `post`, `await`, `take`, `release`,
+    `next_tile` and `specialize` are gone. Item p of a channel with S stages is in slot p mod S; its "full"
     barrier is waited for with parity (p div S) mod 2, its "empty" barrier with
     the opposite one, so that the first S items find their slots free. A full
     barrier counts 1 arrival and the bytes of the tile, an empty one an arrival
-    of every consumer warp. Roles are branches on the number of the warpgroup,
+    of every consumer thread: a branch that chooses one lane of a warp would make
+    ptxas treat the loops as divergent. `post` stores its number beside the
+    barriers, `take` waits and loads it; `next_tile` counts atomically in a global
+    of the kernel, which wraps to 0 with its last tile. Roles are branches on the number of the warpgroup,
     which `redux.sync` makes the same in all lanes of a warp in a way that the
     assembler sees; each begins with `setmaxnreg`. The kernel has
     `known_block_size`, and the module the global `dsmem`, its dynamic shared
     memory.
 
-    *Errors:* a channel without a place, `fill`, `await` or `release` outside
-    their roles.
+    *Errors:* a channel without a place; operations of one role outside it.
 
     *Numerics:* bit-exact.
 
@@ -242,6 +251,9 @@ def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
     before the loops and the last product behind them. Loops that hand their
     values on (full and masked blocks) stay one pipeline.
 
+    Where one item of a channel is both keys and values, the later product awaits
+    it again, and it is released after that; its channel needs 2 stages.
+
     Weights become an operand after the wait: ptxas serialises matrix products
     whose registers are written while one is running (C7513).
 
@@ -261,7 +273,8 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
     *Reads* kernels (`gpu.func`) with channels.
 
     *Holds afterwards:* every channel has `offset` and `barriers`: slots one after
-    the other in the order of the channels, then all barriers. The kernel has
+    the other in the order of the channels, then all barriers, each channel's
+    followed by the numbers of its items if it has a `post`. The kernel has
     `sparseattn_nv.shared_bytes`, what the host must ask for at launch.
 
     *Errors:* more than 227 KB, with a table of what each channel takes.
@@ -302,7 +315,7 @@ def SparseAttnNVVerifyBarriers : Pass<"sparseattn-nv-verify-barriers"> {
     for its slot, or expects its bytes at another barrier; a slot with two pairs
     of barriers; a tile that is named before its wait or after its release;
     barriers that are initialised for another number of arrivals or not
-    published; an arrival by more than one lane; and what
+    published; arrivals by some lanes of a warp only; and what
     `sparseattn-nv-verify-channels` finds.
 
     *Remarks:* barriers that depend on numbers that are not known here are not

@@ -20,10 +20,19 @@ using namespace sparseattn::nv;
 
 /// Most tiles that a block works on.
 static constexpr int64_t kTilesOfBlock = 3;
+/// Most blocks of a launch whose blocks ask for their tiles.
+static constexpr int64_t kMostBlocks = 8;
 /// Most entries of a list, and of an array of offsets, plus 1.
 static constexpr int64_t kMostEntries = 6;
 /// Operands are this many bits of address apart.
 static constexpr unsigned kOperandBits = 48;
+
+/// Whether blocks ask for their tiles. Those that go in steps of the grid need a grid in proportion to the tiles.
+static bool asksForTiles(gpu::GPUFuncOp kernel) {
+  return kernel.walk([](Operation *op) {
+    return isa<NextTileOp, LLVM::AtomicRMWOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
+  }).wasInterrupted();
+}
 
 namespace {
 
@@ -32,7 +41,7 @@ namespace {
 class ArgumentMeaning {
 public:
   explicit ArgumentMeaning(gpu::GPUFuncOp kernel)
-      : parameters(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters")),
+      : asks(asksForTiles(kernel)), parameters(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters")),
         operands(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands")),
         schedule(kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName)) {}
 
@@ -65,6 +74,8 @@ public:
         argument = 1 + argument % (get("B") * get("Hq"));
     }
     launch.blocks = std::max<int64_t>(1, tiles / kTilesOfBlock);
+    if (asks)
+      launch.blocks = std::min(launch.blocks, kMostBlocks);
     launch.block %= launch.blocks;
   }
 
@@ -81,11 +92,16 @@ private:
     return cast<StringAttr>(operand.getAs<ArrayAttr>("axes")[axis]).getValue();
   }
 
+  bool asks;
   ArrayAttr parameters, operands;
   ScheduleAttr schedule;
 };
 
 } // namespace
+
+int64_t Launch::getNextTile(int64_t asked, int64_t tiles) const {
+  return asked < kTilesOfBlock ? block + (asked + 1) * blocks : tiles + blocks - 1;
+}
 
 std::vector<Launch> nv::chooseLaunches(gpu::GPUFuncOp kernel, ArrayRef<int64_t> rows, int64_t blocks, int mixtures) {
   llvm::SetVector<int64_t> sizes;

@@ -20,6 +20,10 @@ struct Launch {
   /// Number of blocks: few enough that each works on several tiles.
   int64_t blocks;
 
+  /// What the block gets when it asks for a tile again, after `asked` times: blocks are in step with each other until
+  /// others have taken the rest of `tiles`, so that a run is short however many tiles there are.
+  int64_t getNextTile(int64_t asked, int64_t tiles) const;
+
   bool operator==(const Launch &other) const {
     return arguments == other.arguments && block == other.block && blocks == other.blocks;
   }

@@ -68,6 +68,8 @@ private:
   llvm::SetVector<int64_t> rows;
   /// What made a launch unknown, and whether another one was not.
   Operation *unknown = nullptr;
+  /// A load that found no number.
+  Operation *unstored = nullptr;
   bool isVerified = false;
   /// Expected arrivals of each barrier, and whether the kernel publishes them.
   llvm::MapVector<int64_t, int64_t> arrivals;
@@ -91,6 +93,7 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
   bool isProducer = thread == 0;
   int64_t asked = 0;
   std::map<int64_t, size_t> read;
+  auto sharedPointer = LLVM::LLVMPointerType::get(kernel.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
   if (isProducer)
     stored.clear();
   ScalarInterpreter interpreter(touchesBarriers);
@@ -109,9 +112,12 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
     auto get = [&](Value value) { return interpreter.get(value); };
     if (auto load = dyn_cast<LLVM::LoadOp>(op)) {
       std::optional<int64_t> address = get(load.getAddr());
-      if (auto values = address ? stored.find(*address) : stored.end(); values != stored.end()) {
+      if (address && load.getAddr().getType() == sharedPointer) {
+        const std::vector<int64_t> &values = stored[*address];
         size_t index = read[*address]++;
-        return set(*op, index < values->second.size() ? std::optional(values->second[index]) : std::nullopt);
+        if (index >= values.size())
+          unstored = op;
+        return set(*op, index < values.size() ? std::optional(values[index]) : std::nullopt);
       }
     }
     if (memory.run(op, interpreter))
@@ -125,8 +131,11 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
         .Case([&](LLVM::AddressOfOp) { set(*op, 0); })
         .Case([&](LLVM::PtrToIntOp cast) { set(*op, get(cast.getArg())); })
         .Case([&](gpu::GridDimOp) { set(*op, launch.blocks); })
-        // Blocks that take tiles in step with each other.
-        .Case([&](LLVM::AtomicRMWOp) { set(*op, launch.block + asked++ * launch.blocks); })
+        // It counts the tiles behind the first of each block, up to its operand.
+        .Case([&](LLVM::AtomicRMWOp count) {
+          std::optional<int64_t> last = get(count.getVal());
+          set(*op, last ? std::optional(launch.getNextTile(asked++, *last + 1) - launch.blocks) : std::nullopt);
+        })
         .Case([&](LLVM::StoreOp store) {
           std::optional<int64_t> address = get(store.getAddr()), value = get(store.getValue());
           if (isProducer && address && value)
@@ -283,6 +292,11 @@ LogicalResult BarrierVerifier::runLaunch(const Launch &launch) {
   int64_t threads = kernel.getKnownBlockSize()->front();
   for (int64_t thread = 0; thread < threads; thread += hopper::kWarpgroupThreads) {
     std::optional<std::vector<Access>> accesses = trace(launch, thread);
+    if (unstored) {
+      InFlightDiagnostic diag = unstored->emitOpError("reads a number that the producer has not stored there");
+      describeLaunch(diag, kernel, launch);
+      return diag;
+    }
     // No such launch, where a block is beyond the grid: it divides by 0.
     if (!accesses)
       return success();

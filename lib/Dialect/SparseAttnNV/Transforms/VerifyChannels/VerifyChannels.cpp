@@ -27,6 +27,8 @@ class KernelVerifier {
 public:
   KernelVerifier(gpu::GPUFuncOp kernel, SpecializeOp roles) : kernel(kernel), roles(roles) {
     kernel.walk([&](ChannelOp channel) {
+      StringRef name = channel.getName().value_or("");
+      names.push_back(name.empty() ? "#" + std::to_string(names.size()) : name.str());
       channels.insert(channel);
       ChannelType type = channel.getChannel().getType();
       rows.insert(type.getRows());
@@ -43,6 +45,7 @@ private:
   gpu::GPUFuncOp kernel;
   SpecializeOp roles;
   llvm::SetVector<Operation *> channels;
+  SmallVector<std::string> names;
   /// Numbers that the producer posted, by channel and position, and how many tiles it asked for.
   std::map<std::pair<Operation *, int64_t>, int64_t> posted;
   int64_t asked = 0;
@@ -51,6 +54,9 @@ private:
   int64_t blocks = 3;
   /// Why the last trace is not known.
   Operation *unknown = nullptr;
+  /// A number that a consumer cannot take, where the trace ends.
+  std::optional<ChannelEvent> fault;
+  StringRef faultReason;
 };
 
 } // namespace
@@ -77,9 +83,10 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     interpreter.set(op->getResult(0), launch.block);
   if (isa<gpu::GridDimOp>(op))
     interpreter.set(op->getResult(0), launch.blocks);
-  // Blocks in step with each other.
-  if (auto next = dyn_cast<NextTileOp>(op))
-    interpreter.set(next, launch.block + ++asked * launch.blocks);
+  if (auto next = dyn_cast<NextTileOp>(op)) {
+    std::optional<int64_t> tiles = interpreter.get(next.getTiles());
+    interpreter.set(next, tiles ? std::optional(launch.getNextTile(asked++, *tiles)) : std::nullopt);
+  }
   if (auto post = dyn_cast<PostOp>(op)) {
     std::optional<int64_t> position = interpreter.get(post.getPosition()), number = interpreter.get(post.getNumber());
     if (!position || !number) {
@@ -93,8 +100,17 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     if (!add(ChannelEvent::Kind::Await, take.getChannel(), take.getPosition()))
       return false;
     auto number = posted.find({take.getChannel().getDefiningOp(), events.back().position});
-    if (number != posted.end())
-      interpreter.set(take, number->second);
+    bool isGone = llvm::any_of(events, [&](const ChannelEvent &event) {
+      return event.kind == ChannelEvent::Kind::Release && event.channel == events.back().channel &&
+             event.position == events.back().position;
+    });
+    if (number == posted.end() || isGone) {
+      interpreter.set(take, std::nullopt);
+      fault = events.back();
+      faultReason = isGone ? ", which it released" : ", with which the producer posts none";
+      return false;
+    }
+    interpreter.set(take, number->second);
   }
   return true;
 }
@@ -117,13 +133,8 @@ std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
   }
 
   ChannelTrace result;
-  for (Operation *op : channels) {
-    auto channel = cast<ChannelOp>(op);
-    StringRef name = channel.getName().value_or("");
-    size_t number = result.channels.size();
-    result.channels.push_back(
-        {name.empty() ? "#" + std::to_string(number) : name.str(), channel.getChannel().getType().getStages()});
-  }
+  for (auto [op, name] : llvm::zip(channels, names))
+    result.channels.push_back({name, cast<ChannelOp>(op).getChannel().getType().getStages()});
   int64_t consumers = roles.getConsumers();
   for (int64_t role = 0; role <= consumers; ++role) {
     ScalarInterpreter interpreter = common;
@@ -147,6 +158,14 @@ LogicalResult KernelVerifier::run() {
   bool isVerified = false;
   for (const Launch &launch : chooseLaunches(kernel, rows.getArrayRef(), blocks, mixtures)) {
     std::optional<ChannelTrace> events = trace(launch);
+    if (fault) {
+      auto take = static_cast<Operation *>(const_cast<void *>(fault->source));
+      InFlightDiagnostic diag = take->emitOpError()
+                                << "breaks the protocol of channels: a consumer takes the number of item "
+                                << fault->position << " of channel " << names[fault->channel] << faultReason;
+      describeLaunch(diag, kernel, launch);
+      return diag;
+    }
     // No such launch, where a block is beyond the grid: it divides by 0.
     if (!events)
       continue;
