@@ -48,6 +48,8 @@ make_venv() {
   mkdir -p "$SPARSEATTN_BUILD"
   [ -x "$venv/bin/python" ] || /usr/bin/python3 -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+  # The package of ptxas leaves out that it is a program.
+  find "$venv/lib" -path '*/nvidia/cu*/bin/ptxas' -exec chmod +x {} +
   cp "$requirements" "$stamp"
 }
 

@@ -270,7 +270,9 @@ def make_parser() -> argparse.ArgumentParser:
     cpu.add_argument("--features", metavar="LIST", help="CPU features such as +avx2,-fma")
     gpu = parser.add_argument_group("--target=sm_90a")
     gpu.add_argument(
-        "--ptxas", metavar="PATH", help="CUDA's assembler (default: the first in PATH, CUDA_HOME and /usr/local/cuda, if any)"
+        "--ptxas",
+        metavar="PATH",
+        help="CUDA's assembler (default: the first in PATH, CUDA_HOME, /usr/local/cuda and the package nvidia-cuda-nvcc, if any)",
     )
     gpu.add_argument("--no-ptxas", action="store_true", help="write PTX only; the driver assembles it")
     gpu.add_argument("--partial", action="store_true", help="leave out layers that no kernel exists for, with a remark for each")
@@ -312,7 +314,8 @@ def compile_as_asked(options: argparse.Namespace) -> tuple[dict, str, list[str]]
         options.input, options.output, ptxas=ptxas, partial=options.partial, **common
     )
     if not ptxas and not options.no_ptxas:
-        remarks = [*remarks, "ptxas was not found in PATH, CUDA_HOME or /usr/local/cuda: PTX only, which the driver assembles"]
+        places = "PATH, CUDA_HOME, /usr/local/cuda or the package nvidia-cuda-nvcc"
+        remarks = [*remarks, f"ptxas was not found in {places}: PTX only, which the driver assembles"]
     return contents, table, remarks
 
 

@@ -4,10 +4,12 @@ Layers that differ only in name and number share their code. Each layer is compi
 for itself, so that one that no kernel exists for is named together with its reason.
 """
 
+import glob
 import json
 import os
 import re
 import shutil
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +54,8 @@ class _Layer:
 
 
 def find_ptxas(path: str | os.PathLike | None = None) -> str | None:
-    """CUDA's assembler: `path` if given, else the first of PATH, CUDA_HOME and /usr/local/cuda; None without one.
+    """CUDA's assembler: `path` if given, else the first of PATH, CUDA_HOME, /usr/local/cuda and the Python package
+    nvidia-cuda-nvcc (whose ptxas has to be made executable); None without one.
 
     Raises PtxasError when `path` is no program.
     """
@@ -63,6 +66,7 @@ def find_ptxas(path: str | os.PathLike | None = None) -> str | None:
                              "search for it, or write PTX only with --no-ptxas")
         return found
     homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    homes += sorted(glob.glob(os.path.join(sysconfig.get_path("purelib"), "nvidia", "cu*")), reverse=True)
     folders = [os.environ.get("PATH", ""), *(os.path.join(home, "bin") for home in homes if home)]
     return shutil.which("ptxas", path=os.pathsep.join(folders))
 
