@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import compiler
+from .attention_spec import AttentionSpec
 from .compiler import CompilerError, Diagnostic
 from .model import Levels
 
@@ -131,6 +132,20 @@ def compile_function(
             if image in entry:
                 shutil.copy(os.path.join(scratch, entry[image]["file"]), folder)
         return entry
+
+
+def compile_spec(spec: AttentionSpec, folder: Path, *, ptxas: str | None = None) -> None:
+    """Compiles the kernel of `spec` to an artefact of its own, the sub-folder `spec.name` of `folder`.
+
+    Raises CompilerError; then there is no such sub-folder.
+    """
+    target = folder / spec.name
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        compiler.compile_gpu(spec.text(), target, name=spec.name, ptxas=ptxas)
+    except CompilerError:
+        target.rmdir()
+        raise
 
 
 def make_entry(entry: dict, name: str, layer: int | None, kind: str) -> dict:

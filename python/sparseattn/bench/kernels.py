@@ -30,13 +30,10 @@ def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
     ptxas = gpu_artefact.find_ptxas()
     status = 0
     for wanted in dict.fromkeys(map(spec, cases)):
-        target = folder / wanted.name
-        target.mkdir(parents=True, exist_ok=True)
         try:
-            compiler.compile_gpu(wanted.text(), target, name=wanted.name, ptxas=ptxas)
+            gpu_artefact.compile_spec(wanted, folder, ptxas=ptxas)
             print(f"{wanted.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
         except compiler.CompilerError as error:
-            target.rmdir()
             print(f"{wanted.name}: skipped, because it cannot be compiled: {error}", flush=True)
             status = 1
     return status

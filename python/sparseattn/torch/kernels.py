@@ -78,12 +78,9 @@ def _load(spec: AttentionSpec, folder: str | None) -> runtime.Kernel:
 
 def prepare_spec(spec: AttentionSpec, folder: str | os.PathLike) -> None:
     """Compiles the kernel of `spec` into the sub-folder `spec.name` of `folder`."""
-    target = pathlib.Path(folder) / spec.name
-    target.mkdir(parents=True, exist_ok=True)
     try:
-        compiler.compile_gpu(spec.text(), target, name=spec.name, ptxas=gpu_artefact.find_ptxas())
+        gpu_artefact.compile_spec(spec, pathlib.Path(folder), ptxas=gpu_artefact.find_ptxas())
     except CompilerError as error:
-        target.rmdir()
         raise ValueError(f"there is no GPU kernel for {spec.name}: {error}") from error
 
 

@@ -45,6 +45,7 @@ private:
   void addSharedMemory();
   void initializeBarriers(Value thread);
   void lowerRoles(Value warp);
+  // Each builds, at the operation, what takes its place.
   void lower(FillOp fill);
   void lower(AwaitOp await);
   void lower(ReleaseOp release);
@@ -167,8 +168,6 @@ Slot KernelLowering::getSlot(Value position, ChannelType type) {
 }
 
 void KernelLowering::lower(FillOp fill) {
-  b.setLoc(fill.getLoc());
-  b.setInsertionPoint(fill);
   auto channel = fill.getChannel().getDefiningOp<ChannelOp>();
   ChannelType type = fill.getChannel().getType();
   int64_t bytes = type.getTile().getSizeInBytes();
@@ -191,12 +190,9 @@ void KernelLowering::lower(FillOp fill) {
                                                            Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true,
                                                            NVVM::CTAGroupKindAttr(), Value());
   }
-  fill.erase();
 }
 
 void KernelLowering::lower(AwaitOp await) {
-  b.setLoc(await.getLoc());
-  b.setInsertionPoint(await);
   auto channel = await.getChannel().getDefiningOp<ChannelOp>();
   ChannelType type = await.getChannel().getType();
   Slot slot = getSlot(await.getPosition(), type);
@@ -205,36 +201,27 @@ void KernelLowering::lower(AwaitOp await) {
                            type.getTile().getSizeInBytes() / hopper::kDescriptorUnit);
   Value address = arith::AddIOp::create(b, sharedAddress, offset);
   await.replaceAllUsesWith(TileAtOp::create(b, type.getTile(), address).getResult());
-  await.erase();
 }
 
 void KernelLowering::lower(ReleaseOp release) {
-  b.setLoc(release.getLoc());
-  b.setInsertionPoint(release);
   auto channel = release.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(release.getPosition(), release.getChannel().getType());
   Value empty = getEmpty(channel, slot.stage);
   // Every lane arrives: with a branch on the lane, ptxas takes the loops over tiles and keys for divergent and
   // computes matrix descriptors in vector registers, two moves to uniform ones for each product.
   NVVM::MBarrierArriveOp::create(b, b.getI64Type(), empty, Value());
-  release.erase();
 }
 
 void KernelLowering::lower(PostOp post) {
-  b.setLoc(post.getLoc());
-  b.setInsertionPoint(post);
   auto channel = post.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(post.getPosition(), post.getChannel().getType());
   waitUntilEmpty(channel, slot);
   LLVM::StoreOp::create(b, post.getNumber(), getNumber(channel, slot.stage));
   if (post.getAlone())
     NVVM::MBarrierArriveOp::create(b, b.getI64Type(), getFull(channel, slot.stage), Value());
-  post.erase();
 }
 
 void KernelLowering::lower(TakeOp take) {
-  b.setLoc(take.getLoc());
-  b.setInsertionPoint(take);
   auto channel = take.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(take.getPosition(), take.getChannel().getType());
   wait(getFull(channel, slot.stage), getParity(slot.round));
@@ -242,14 +229,11 @@ void KernelLowering::lower(TakeOp take) {
   Value number = LLVM::LoadOp::create(b, b.getI32Type(), getNumber(channel, slot.stage), /*alignment=*/0,
                                       /*isVolatile=*/true);
   take.replaceAllUsesWith(number);
-  take.erase();
 }
 
 /// The counters are the kernel's own memory, 0 when it is loaded. Every block asks once for each tile that it works
 /// on, so that a launch counts to `tiles` and wraps to 0 again: nothing has to reset it.
 void KernelLowering::lower(NextTileOp next) {
-  b.setLoc(next.getLoc());
-  b.setInsertionPoint(next);
   auto module = kernel->getParentOfType<gpu::GPUModuleOp>();
   std::string name = (kernel.getName() + "_tiles").str();
   auto type = LLVM::LLVMArrayType::get(b.getI32Type(), kTileCounters);
@@ -270,7 +254,6 @@ void KernelLowering::lower(NextTileOp next) {
                                           LLVM::AtomicOrdering::monotonic, "device");
   Value blocks = arith::IndexCastOp::create(b, b.getI32Type(), gpu::GridDimOp::create(b, gpu::Dimension::x));
   next.replaceAllUsesWith(arith::AddIOp::create(b, blocks, taken).getResult());
-  next.erase();
 }
 
 void KernelLowering::lowerRoles(Value warp) {
@@ -325,7 +308,12 @@ LogicalResult KernelLowering::run() {
   kernel.walk([&](NextTileOp next) { users.push_back(next); });
   for (Operation *user : users)
     TypeSwitch<Operation *>(user).Case<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp>(
-        [&](auto op) { lower(op); });
+        [&](auto op) {
+          b.setLoc(op.getLoc());
+          b.setInsertionPoint(op);
+          lower(op);
+          op.erase();
+        });
   for (ChannelOp channel : channels)
     channel.erase();
   roles.erase();
