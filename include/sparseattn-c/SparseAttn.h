@@ -185,8 +185,10 @@ SPARSEATTN_EXPORT SparseAttnResult *sparseattnCompileToFiles(const char *ir, siz
  * GPUs and writes to the folder `folder`, which must exist, manifest.json, PTX for
  * each kernel and, when `ptxas` is the path of CUDA's assembler and not NULL, a
  * cubin. The runtime (sparseattn-c/Runtime.h) launches them. `pipeline` lowers to
- * level L3; NULL: "sparseattn-to-nvvm". The result's text is the manifest. On
- * failure no file is left behind. */
+ * level L3; NULL: "sparseattn-to-nvvm". "sparseattn-to-nvvm{expected-keys=N}"
+ * chooses schedules for N keys where the types leave their number open; the
+ * kernels are right for any. The result's text is the manifest. On failure no file
+ * is left behind. */
 SPARSEATTN_EXPORT SparseAttnResult *sparseattnCompileForGpu(const char *ir, size_t length, const char *pipeline,
                                                             const SparseAttnOptions *options, const char *ptxas,
                                                             const char *folder);

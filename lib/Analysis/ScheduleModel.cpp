@@ -121,7 +121,7 @@ std::optional<std::string> sparseattn::findShapeMismatch(ScheduleAttr schedule, 
 
 bool ScheduleRow::agrees(const ScheduleProblem &problem) const {
   return (headDim < 0 || headDim == problem.headDim) && (valueDim < 0 || valueDim == problem.valueDim) &&
-         (!mask || *mask == problem.mask);
+         (!mask || *mask == problem.mask) && (leastKeys == 0 || problem.keys >= leastKeys);
 }
 
 SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
@@ -130,13 +130,16 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   struct Entry {
     int64_t headDim, valueDim;
     std::optional<MaskKind> mask;
-    int64_t consumers, keyTile;
+    int64_t consumers, keyTile, leastKeys = 0;
   };
   static const Entry entries[] = {
       // Half the accumulator leaves registers for a third consumer.
       {64, 64, std::nullopt, 3, 128},
       {96, 96, MaskKind::Full, 2, 176},
       {96, 96, std::nullopt, 2, 128},
+      // More rows for each key that is loaded, for smaller tiles of keys; measured (H100): slower on fewer keys.
+      {128, 128, MaskKind::Full, 3, 80, 8192},
+      {128, 128, MaskKind::Causal, 3, 80, 16384},
       {128, 128, std::nullopt, 2, 128},
       {192, 128, std::nullopt, 2, 128},
       {192, 192, MaskKind::Blocks, 2, 64},
@@ -146,7 +149,7 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   SmallVector<ScheduleRow> rows;
   auto add = [&](const Entry &entry, std::optional<MaskKind> mask, int64_t consumers, TileOrder order) {
     bool three = consumers == 3;
-    rows.push_back({entry.headDim, entry.valueDim, mask,
+    rows.push_back({entry.headDim, entry.valueDim, mask, entry.leastKeys,
                     ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 40,
                                       three ? 160 : 232, order)});
   };
@@ -154,7 +157,8 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
     for (const auto &named : kMaskNames) {
       MaskKind kind = named.first;
       bool isTaken = llvm::any_of(rows, [&](const ScheduleRow &row) {
-        return row.headDim == entry.headDim && row.valueDim == entry.valueDim && row.mask == kind;
+        return row.headDim == entry.headDim && row.valueDim == entry.valueDim && row.mask == kind &&
+               row.leastKeys == entry.leastKeys;
       });
       if (isTaken || (entry.mask && *entry.mask != kind))
         continue;
@@ -183,14 +187,19 @@ sparseattn::parseScheduleTable(StringRef text, MLIRContext *context,
       word = line.take_front(end);
       line = line.drop_front(word.size()).ltrim();
     }
-    ScheduleRow row{-1, -1, std::nullopt, {}};
+    ScheduleRow row{-1, -1, std::nullopt, 0, {}};
     for (auto [word, size] : {std::pair(words[0], &row.headDim), std::pair(words[1], &row.valueDim)})
       if (word != "*" && (word.getAsInteger(10, *size) || *size < 1)) {
         emitError(number) << "expected a head dimension or *, found '" << word << "'";
         return failure();
       }
-    if (words[2] != "*" && !(row.mask = parseMaskKind(words[2]))) {
-      emitError(number) << "expected a mask kind (full, causal, window, mixed, blocks) or *, found '" << words[2] << "'";
+    StringRef mask = words[2].take_until([](char c) { return c == '>'; }), least = words[2].drop_front(mask.size());
+    if (mask != "*" && !(row.mask = parseMaskKind(mask))) {
+      emitError(number) << "expected a mask kind (full, causal, window, mixed, blocks) or *, found '" << mask << "'";
+      return failure();
+    }
+    if (!least.empty() && (!least.consume_front(">=") || least.getAsInteger(10, row.leastKeys) || row.leastKeys < 1)) {
+      emitError(number) << "expected a length class such as " << mask << ">=8192, found '" << words[2] << "'";
       return failure();
     }
     row.schedule = dyn_cast_or_null<ScheduleAttr>(line.empty() ? Attribute() : parseAttribute(line, context));

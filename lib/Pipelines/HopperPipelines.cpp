@@ -36,9 +36,11 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-void sparseattn::buildToNVVM(OpPassManager &manager) {
+void sparseattn::buildToNVVM(OpPassManager &manager, int64_t expectedKeys) {
   manager.addPass(createSparseAttnDecompose());
-  manager.addPass(createSparseAttnSelectSchedule());
+  SparseAttnSelectScheduleOptions schedule;
+  schedule.expectedKeys = expectedKeys;
+  manager.addPass(createSparseAttnSelectSchedule(schedule));
   // For what has no schedule in the table: tiles of a shape that warpgroups have.
   addTilePasses(manager, /*queryTile=*/2 * hopper::kMmaRows, /*keyTile=*/hopper::kMmaRows);
   manager.addPass(createSparseAttnCheckTiles());

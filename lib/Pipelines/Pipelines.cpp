@@ -14,13 +14,15 @@ void sparseattn::registerPipelines() {
       "Lower sparseattn functions on tensors (L0) to the LLVM dialect for the CPU", buildCpuPipeline);
   mlir::PassPipelineRegistration<>("sparseattn-tiles-to-warpgroups",
                                    "Lower loops over tiles (L1) to kernels of warpgroups (L2)", buildTilesToWarpgroups);
-  mlir::PassPipelineRegistration<>("sparseattn-to-nvvm",
-                                   "Lower attention on tensors (L0) to kernels of single threads (L3) for Hopper",
-                                   buildToNVVM);
-  mlir::PassPipelineRegistration<HopperPipelineOptions>(
+  mlir::PassPipelineRegistration<ToNVVMPipelineOptions>(
+      "sparseattn-to-nvvm", "Lower attention on tensors (L0) to kernels of single threads (L3) for Hopper",
+      [](mlir::OpPassManager &manager, const ToNVVMPipelineOptions &options) {
+        buildToNVVM(manager, options.expectedKeys);
+      });
+  mlir::PassPipelineRegistration<ToPTXPipelineOptions>(
       "sparseattn-to-ptx", "Lower attention on tensors (L0) to PTX or machine code for Hopper",
-      [](mlir::OpPassManager &manager, const HopperPipelineOptions &options) {
-        buildToNVVM(manager);
+      [](mlir::OpPassManager &manager, const ToPTXPipelineOptions &options) {
+        buildToNVVM(manager, options.expectedKeys);
         buildNVVMToPTX(manager, options);
       });
   mlir::PassPipelineRegistration<HopperPipelineOptions>(

@@ -107,6 +107,7 @@ func.func @own(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
 // CHECK-LABEL: func.func @f32
 // CHECK-NOT: schedule
 // REMARK: Function=odd | Reason="no row of the table is for head dimensions 80 and 80, causal"
+// REMARK: Function=odd_long | Reason="no row of the table is for head dimensions 80 and 80, full, 9000 keys"
 // CHECK-LABEL: func.func @odd
 // CHECK-NOT: schedule
 func.func @f32(%q: tensor<1x8x?x128xf32>) -> tensor<1x8x?x128xf32> {
@@ -118,6 +119,11 @@ func.func @odd(%q: tensor<1x8x?x80xbf16>) -> tensor<1x8x?x80xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
     : (tensor<1x8x?x80xbf16>, tensor<1x8x?x80xbf16>, tensor<1x8x?x80xbf16>) -> tensor<1x8x?x80xbf16>
   return %o : tensor<1x8x?x80xbf16>
+}
+func.func @odd_long(%q: tensor<1x8x9000x80xbf16>) -> tensor<1x8x9000x80xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
+    : (tensor<1x8x9000x80xbf16>, tensor<1x8x9000x80xbf16>, tensor<1x8x9000x80xbf16>) -> tensor<1x8x9000x80xbf16>
+  return %o : tensor<1x8x9000x80xbf16>
 }
 
 //--- main.mlir

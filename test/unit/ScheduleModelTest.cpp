@@ -95,6 +95,41 @@ TEST_F(ScheduleModelTest, TableCoversEveryHeadDimensionAndMask) {
     }
 }
 
+TEST_F(ScheduleModelTest, LongSequencesHaveRowsOfTheirOwn) {
+  SmallVector<ScheduleRow> rows = getHopperSchedules(&context);
+  auto find = [&](MaskKind mask, int64_t keys, int64_t dim = 128) {
+    ScheduleProblem problem = square(dim, mask);
+    problem.keys = keys;
+    return llvm::find_if(rows, [&](const ScheduleRow &row) { return row.agrees(problem); });
+  };
+  for (auto [mask, least] : {std::pair(MaskKind::Full, 8192), {MaskKind::Causal, 16384}}) {
+    EXPECT_EQ(find(mask, least)->leastKeys, least);
+    EXPECT_EQ(find(mask, 1 << 20)->schedule, find(mask, least)->schedule);
+    EXPECT_EQ(find(mask, least)->schedule.getConsumers(), 3);
+    EXPECT_EQ(find(mask, least)->schedule.getKeyTile(), 80);
+    EXPECT_EQ(find(mask, least)->schedule.getOrder(), find(mask, 1)->schedule.getOrder());
+    EXPECT_EQ(find(mask, least - 1)->leastKeys, 0);
+    EXPECT_EQ(find(mask, least - 1)->schedule.getConsumers(), 2);
+    EXPECT_EQ(find(mask, ShapedType::kDynamic)->schedule, find(mask, 1)->schedule);
+  }
+  for (MaskKind mask : {MaskKind::Window, MaskKind::Mixed, MaskKind::Blocks})
+    EXPECT_EQ(find(mask, 1 << 20)->leastKeys, 0) << stringifyMaskKind(mask).str();
+  for (int64_t dim : {64, 96, 192, 256})
+    EXPECT_EQ(find(MaskKind::Full, 1 << 20, dim)->leastKeys, 0) << dim;
+}
+
+// sparseattn.torch asks at powers of two only; a problem with ranges takes a row as it is, or shrinks its key tile.
+TEST_F(ScheduleModelTest, LengthClassesBeginAtPowersOfTwoAndHaveRoomForRanges) {
+  for (const ScheduleRow &row : getHopperSchedules(&context)) {
+    if (row.leastKeys == 0)
+      continue;
+    EXPECT_TRUE(llvm::isPowerOf2_64(row.leastKeys));
+    ScheduleProblem problem{row.headDim, row.valueDim, 2, *row.mask};
+    problem.hasRanges = true;
+    EXPECT_TRUE(fits(row.schedule, problem)) << row.leastKeys;
+  }
+}
+
 TEST_F(ScheduleModelTest, PatternsHaveKinds) {
   EXPECT_EQ(classifyPattern(pattern("#sparseattn.full"), 4), MaskKind::Full);
   EXPECT_EQ(classifyPattern(pattern("#sparseattn.causal"), 4), MaskKind::Causal);
@@ -119,6 +154,16 @@ TEST_F(ScheduleModelTest, TablesHaveLineNumbersInTheirErrors) {
   EXPECT_EQ(rows->front().headDim, 128);
   EXPECT_EQ(rows->front().valueDim, -1);
   EXPECT_EQ(rows->front().mask, MaskKind::Causal);
+  EXPECT_EQ(rows->front().leastKeys, 0);
+  auto classes = parse("* * *>=4096 #sparseattn.schedule<query_tile = 64, key_tile = 16>\n"
+                       "* * full>=1 #sparseattn.schedule<query_tile = 64, key_tile = 16>");
+  ASSERT_TRUE(succeeded(classes));
+  EXPECT_EQ((*classes)[0].mask, std::nullopt);
+  EXPECT_EQ((*classes)[0].leastKeys, 4096);
+  EXPECT_EQ((*classes)[1].mask, MaskKind::Full);
+  for (StringRef mask : {"full>=", "full>=0", "full>=-1", "full>=8k", "full>8192", "full>=8192>=1", ">=8192", "full=8192",
+                         "full >=8192"})
+    EXPECT_TRUE(failed(parse(("* * " + mask + " #sparseattn.schedule<query_tile = 64, key_tile = 16>").str()))) << mask.str();
   EXPECT_TRUE(failed(parse("\n0 128 * #sparseattn.schedule<query_tile = 64, key_tile = 16>")));
   EXPECT_EQ(line, 2u);
   EXPECT_TRUE(failed(parse("128 128 *")));

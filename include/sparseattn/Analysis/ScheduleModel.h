@@ -40,6 +40,8 @@ struct ScheduleProblem {
   int64_t queryBlock = 0;
   /// Each row has a first and a last key that depend on numbers in memory.
   bool hasRanges = false;
+  /// Keys of a sequence; dynamic: not known.
+  int64_t keys = mlir::ShapedType::kDynamic;
 };
 
 /// One resource: what a schedule needs of it and what there is.
@@ -66,17 +68,22 @@ struct ScheduleRow {
   int64_t valueDim;
   /// Nothing: any.
   std::optional<MaskKind> mask;
+  /// The length class: at least so many keys; 0: all lengths, known or not.
+  int64_t leastKeys;
   ScheduleAttr schedule;
   bool agrees(const ScheduleProblem &problem) const;
 };
 
-/// The table for H100 and H200.
+/// The table for H100 and H200. A length class begins at a power of two, so that
+/// who leaves lengths open has to ask at powers of two only.
 llvm::SmallVector<ScheduleRow> getHopperSchedules(mlir::MLIRContext *context);
 
 /// Rows of a table in text, one a line: head dimension, value dimension and mask
-/// kind (`*`: any), and the attribute. Lines that begin with `//` are comments.
+/// kind (`*`: any), and the attribute. `>=N` behind the mask kind: from N keys on.
+/// Lines that begin with `//` are comments.
 ///
-///     128 128 causal #sparseattn.schedule<query_tile = 128, key_tile = 128>
+///     128 128 full>=8192 #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3>
+///     128 128 full #sparseattn.schedule<query_tile = 128, key_tile = 128>
 ///
 /// Fails with an error through `emitError`, which is given the number of the line.
 mlir::FailureOr<llvm::SmallVector<ScheduleRow>>

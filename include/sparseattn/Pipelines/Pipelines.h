@@ -70,6 +70,20 @@ struct HopperPipelineOptions : mlir::PassPipelineOptions<HopperPipelineOptions> 
                               llvm::cl::init("")};
 };
 
+/// Options of `sparseattn-to-nvvm`.
+struct ToNVVMPipelineOptions : mlir::PassPipelineOptions<ToNVVMPipelineOptions> {
+  Option<int64_t> expectedKeys{*this, "expected-keys",
+                               llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
+                               llvm::cl::init(0)};
+};
+
+/// Options of `sparseattn-to-ptx`.
+struct ToPTXPipelineOptions : HopperPipelineOptions {
+  Option<int64_t> expectedKeys{*this, "expected-keys",
+                               llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
+                               llvm::cl::init(0)};
+};
+
 /// Level L1 to level L2: each function with a grid loop becomes a kernel of
 /// producer and consumer warpgroups in a `gpu.module`.
 void buildTilesToWarpgroups(mlir::OpPassManager &manager);
@@ -80,7 +94,8 @@ void buildTilesToWarpgroups(mlir::OpPassManager &manager);
 void buildWarpgroupsToNVVM(mlir::OpPassManager &manager);
 
 /// Level L0 to level L3 for Hopper: schedules, tiles, warpgroups, threads.
-void buildToNVVM(mlir::OpPassManager &manager);
+/// `expectedKeys` is for `sparseattn-select-schedule`.
+void buildToNVVM(mlir::OpPassManager &manager, int64_t expectedKeys);
 
 /// Level L3 to a `gpu.binary` with PTX or machine code.
 void buildNVVMToPTX(mlir::OpPassManager &manager, const HopperPipelineOptions &options);

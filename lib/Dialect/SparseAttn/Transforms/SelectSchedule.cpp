@@ -22,9 +22,10 @@ using namespace sparseattn;
 
 static constexpr StringLiteral kPassName = "sparseattn-select-schedule";
 
-/// The problem of `attention` or `sparse_attention`.
+/// The problem of `attention` or `sparse_attention`. `expectedKeys` is for lengths that the type leaves open; 0: not
+/// known.
 template <typename OpTy>
-static ScheduleProblem describe(OpTy op) {
+static ScheduleProblem describe(OpTy op, int64_t expectedKeys) {
   auto query = cast<RankedTensorType>(op.getQuery().getType());
   HeadShape key = getHeadShape(cast<RankedTensorType>(op.getKey().getType()), op.getLayout());
   HeadShape value = getHeadShape(cast<RankedTensorType>(op.getValue().getType()), op.getLayout());
@@ -36,6 +37,12 @@ static ScheduleProblem describe(OpTy op) {
   // The keys of a document begin with a tile, so that only a window has a first key of its own in them.
   bool hasWindows = problem.mask == MaskKind::Window || problem.mask == MaskKind::Mixed;
   problem.hasRanges = op.getValidRange() || (op.getCuSeqlensQ() && hasWindows);
+  // A sequence of documents says nothing of their lengths.
+  bool hasDocuments = op.getValidRange() || op.getCuSeqlensK();
+  if (!hasDocuments && !ShapedType::isDynamic(key.length))
+    problem.keys = key.length;
+  else if (expectedKeys > 0)
+    problem.keys = expectedKeys;
   if constexpr (std::is_same_v<OpTy, SparseAttentionOp>) {
     problem.mask = MaskKind::Blocks;
     problem.block = op.getBlock();
@@ -56,6 +63,11 @@ struct SelectSchedule : sparseattn::impl::SparseAttnSelectScheduleBase<SelectSch
   void runOnOperation() override {
     if (chip != "sm_90a") {
       getOperation()->emitError() << kPassName << ": there is no table for chip '" << chip << "', only for sm_90a";
+      return signalPassFailure();
+    }
+    if (expectedKeys < 0) {
+      getOperation()->emitError() << kPassName << ": expected-keys is " << expectedKeys.getValue()
+                                  << "; expected a number of keys, or 0 where it is not known";
       return signalPassFailure();
     }
     if (failed(readTable()))
@@ -110,7 +122,7 @@ private:
 
   template <typename OpTy>
   LogicalResult select(OpTy op) {
-    ScheduleProblem problem = describe(op);
+    ScheduleProblem problem = describe(op, expectedKeys);
     StringRef name = op->getName().stripDialect();
     std::string what = describe(problem), why;
     ScheduleAttr schedule = op.getScheduleAttr();
@@ -124,13 +136,15 @@ private:
     } else {
       const auto *row = llvm::find_if(rows, [&](const ScheduleRow &row) { return row.agrees(problem); });
       if (row == rows.end()) {
-        emitMissed(op, kPassName, name, "no row of the table is for " + what,
+        std::string keys = ShapedType::isDynamic(problem.keys) ? "" : ", " + std::to_string(problem.keys) + " keys";
+        emitMissed(op, kPassName, name, "no row of the table is for " + what + keys,
                    "add one to a file and name it in option table");
         return success();
       }
       bool isUsers = row - rows.begin() < static_cast<ptrdiff_t>(userRows);
-      why = what + (isUsers ? "; row " + std::to_string(row - rows.begin() + 1) + " of " + std::string(table)
-                            : std::string("; built-in table"));
+      why = what + (row->leastKeys ? ", at least " + std::to_string(row->leastKeys) + " keys" : std::string()) +
+            (isUsers ? "; row " + std::to_string(row - rows.begin() + 1) + " of " + std::string(table)
+                     : std::string("; built-in table"));
       schedule = row->schedule;
       if (!isUsers && problem.block % schedule.getKeyTile() != 0) {
         int64_t tile = std::gcd(problem.block, schedule.getKeyTile());

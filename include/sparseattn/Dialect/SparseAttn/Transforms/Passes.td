@@ -299,13 +299,14 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     agrees is taken, from the file of option `table`, then from this table (H100,
     H200):
 
-    | head dimensions | mask | consumers | query tile | key tile | registers |
+    | head dimensions | mask, keys | consumers | query tile | key tile | registers |
     |---|---|---|---|---|---|
     | 64, 64 | blocks | 2 | 128 | 128 | 40/232 |
     | 64, 64 | others | 3 | 192 | 128 | 32/160 |
     | 96, 96 | full | 2 | 128 | 176 | 40/232 |
     | 96, 96 | others | 2 | 128 | 128 | 40/232 |
-    | 128, 128 and 192, 128 | any | 2 | 128 | 128 | 40/232 |
+    | 128, 128 | full>=8192, causal>=16384 | 3 | 192 | 80 | 32/160 |
+    | 128, 128 and 192, 128 | others | 2 | 128 | 128 | 40/232 |
     | 192, 192 | blocks | 2 | 128 | 64 | 40/232 |
     | 192, 192 | others | 2 | 128 | 112 | 40/232 |
     | 256, 256 | any | 2 | 128 | 64 | 40/232 |
@@ -317,9 +318,16 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     windows in documents), the key tile shrinks until they fit: 112 at 64. Tiles of
     `causal`, `mixed` and `blocks` start heaviest first.
 
-    A row of a file is `HEAD_DIM VALUE_DIM MASK ATTRIBUTE`, with `*` for any:
+    A mask with `>=N` is a length class: the row is for N keys and more. The type
+    of the keys says how many there are; where it leaves that open, and for
+    documents, whose lengths it does not say, option `expected-keys` does. Without
+    it, rows without a class are taken. The kernel is right for any number.
+
+    A row of a file is `HEAD_DIM VALUE_DIM MASK ATTRIBUTE`, with `*` for any. Rows
+    of a class come before those for all lengths:
     ```
     // comment
+    128 128 causal>=32768 #sparseattn.schedule<query_tile = 192, key_tile = 64, consumers = 3, order = heaviest_first>
     128 128 causal #sparseattn.schedule<query_tile = 128, key_tile = 96, order = heaviest_first>
     ```
 
@@ -330,13 +338,15 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     `(query_tile*d + stages*key_tile*(d + dv))*bytes + 256 <= 227 KB` with
     dimensions rounded up to 64; registers of a consumer thread,
     `key_tile/2 + dv/2 + key_tile/4 + 30`, and 4 for such keys; registers of all warpgroups. A
-    `query_tile` other than 64 rows for each consumer. A file that cannot be read.
+    `query_tile` other than 64 rows for each consumer. A file that cannot be read. An
+    `expected-keys` below 0.
 
     *Numerics:* bit-exact; attributes only.
   }];
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_90a\"", "The chip">,
     Option<"table", "table", "std::string", "", "File with rows that come before the built-in ones">,
+    Option<"expectedKeys", "expected-keys", "int64_t", "0", "Keys to expect where the type leaves it open; 0: not known">,
     Option<"queryTile", "query-tile", "int64_t", "0", "Query rows of a tile; 0: as chosen">,
     Option<"keyTile", "key-tile", "int64_t", "0", "Keys of a block; 0: as chosen">,
     Option<"consumers", "consumers", "int64_t", "0", "Warpgroups that compute; 0: as chosen">,
