@@ -201,6 +201,7 @@ def compile_model_gpu(
     length: int | None = None,
     batch: int | None = None,
     cache_dtype: str | None = None,
+    expected_keys: int | None = None,
     ptxas: str | None = None,
     partial: bool = False,
     dump_levels: bool = False,
@@ -209,6 +210,7 @@ def compile_model_gpu(
 ) -> tuple[dict, str, list[str]]:
     """Compiles the model at `path` for a Hopper GPU, to the folder `output`, which `sparseattn.runtime.load` opens.
 
+    expected_keys: how many keys to choose schedules for where the model leaves it open; default `length`.
     ptxas: path of CUDA's assembler; None writes PTX only. partial: leave out layers that
     no kernel exists for, with a remark for each, instead of refusing the model.
 
@@ -227,7 +229,12 @@ def compile_model_gpu(
             reproducer=reproducer,
         )
         entries, refusals = gpu_artefact.compile_layers(
-            planned.kernels, new, ptxas=ptxas, levels=levels, reproducer=reproducer
+            planned.kernels,
+            new,
+            expected_keys=expected_keys or length,
+            ptxas=ptxas,
+            levels=levels,
+            reproducer=reproducer,
         )
         if not entries:
             raise LayersRefused(refusals, f"no attention layer of {path} is left: --target=cpu takes every layer")
@@ -270,6 +277,10 @@ def make_parser() -> argparse.ArgumentParser:
     cpu.add_argument("--features", metavar="LIST", help="CPU features such as +avx2,-fma")
     gpu = parser.add_argument_group("--target=sm_90a")
     gpu.add_argument(
+        "--expected-keys", type=positive, metavar="N",
+        help="keys to choose schedules for, where the model leaves their number open (default: --length, if given)",
+    )
+    gpu.add_argument(
         "--ptxas",
         metavar="PATH",
         help="CUDA's assembler (default: the first in PATH, CUDA_HOME, /usr/local/cuda and the package nvidia-cuda-nvcc, if any)",
@@ -288,7 +299,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; ends the program with status 2 when they do not go together."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    others = {"cpu": ("ptxas", "no_ptxas", "partial"), gpu_artefact.TARGET: ("cpu", "features")}[options.target]
+    others = {"cpu": ("expected_keys", "ptxas", "no_ptxas", "partial"), gpu_artefact.TARGET: ("cpu", "features")}[options.target]
     for name in others:
         if getattr(options, name):
             parser.error(f"--{name.replace('_', '-')} does not go with --target={options.target}")
@@ -311,7 +322,12 @@ def compile_as_asked(options: argparse.Namespace) -> tuple[dict, str, list[str]]
         return compile_model(options.input, options.output, cpu=options.cpu, features=options.features, **common)
     ptxas = None if options.no_ptxas else gpu_artefact.find_ptxas(options.ptxas)
     contents, table, remarks = compile_model_gpu(
-        options.input, options.output, ptxas=ptxas, partial=options.partial, **common
+        options.input,
+        options.output,
+        expected_keys=options.expected_keys,
+        ptxas=ptxas,
+        partial=options.partial,
+        **common,
     )
     if not ptxas and not options.no_ptxas:
         places = "PATH, CUDA_HOME, /usr/local/cuda or the package nvidia-cuda-nvcc"

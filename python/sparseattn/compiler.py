@@ -325,6 +325,7 @@ def compile_gpu(
     *,
     pipeline: str | None = None,
     name: str = "input",
+    expected_keys: int | None = None,
     ptxas: PathLike | None = None,
     verify: bool = True,
     reproducer: PathLike | None = None,
@@ -335,8 +336,16 @@ def compile_gpu(
     It receives manifest.json, PTX and, with `ptxas`, the path of CUDA's assembler, cubins;
     `sparseattn.runtime.load` opens it. Returns the manifest.
 
+    expected_keys: how many keys to choose schedules for where the types leave it open (option
+    `expected-keys` of `sparseattn-to-nvvm`, so not with another `pipeline`); the kernels are
+    right for any number.
+
     Raises CompilerError; then no file is left behind.
     """
+    if expected_keys is not None:
+        if pipeline is not None:
+            raise ValueError("expected a pipeline or expected_keys, found both: expected_keys is of sparseattn-to-nvvm")
+        pipeline = f"sparseattn-to-nvvm{{expected-keys={expected_keys}}}"
     options = _options(name, verify, reproducer, dump)
     source = _source(ir)
     outcome = _take(

@@ -21,6 +21,8 @@ from .model import Levels
 
 TARGET = "sm_90a"
 
+# Between the name of a kernel and the keys it was compiled for, in the name of its sub-folder.
+_KEYS = "-keys"
 _FUNCTION = re.compile(r"^  func\.func @(\w+)\(.*?^  }\n", re.M | re.S)
 _LAYER = re.compile(r"sparseattn\.layer = (\d+) : i64")
 _KIND = re.compile(r'sparseattn\.kind = "([^"]*)"')
@@ -88,9 +90,16 @@ def split_layers(kernels: str) -> list[_Layer]:
 
 
 def compile_layers(
-    kernels: str, folder: Path, *, ptxas: str | None = None, levels: Levels | None = None, reproducer: str | None = None
+    kernels: str,
+    folder: Path,
+    *,
+    expected_keys: int | None = None,
+    ptxas: str | None = None,
+    levels: Levels | None = None,
+    reproducer: str | None = None,
 ) -> tuple[list[dict], list[Refusal]]:
     """Compiles the layers of the module `kernels` into the existing `folder`: PTX and, with `ptxas`, cubins.
+    expected_keys: as for `compiler.compile_gpu`.
 
     Returns the manifest's entries (lib/Runtime/README.md), one for each layer that has a
     kernel and named like it, with `info` saying `layer` and `kind`; and the other layers.
@@ -103,7 +112,13 @@ def compile_layers(
             try:
                 with levels.passes(layer.name) as dump:
                     known[layer.identity] = compile_function(
-                        layer.module, layer.name, folder, ptxas=ptxas, dump=dump, reproducer=reproducer
+                        layer.module,
+                        layer.name,
+                        folder,
+                        expected_keys=expected_keys,
+                        ptxas=ptxas,
+                        dump=dump,
+                        reproducer=reproducer,
                     )
             except CompilerError as error:
                 known[layer.identity] = str(error)
@@ -116,14 +131,23 @@ def compile_layers(
 
 
 def compile_function(
-    text: str, name: str, folder: Path, *, ptxas: str | None = None, dump: str | None = None, reproducer: str | None = None
+    text: str,
+    name: str,
+    folder: Path,
+    *,
+    expected_keys: int | None = None,
+    ptxas: str | None = None,
+    dump: str | None = None,
+    reproducer: str | None = None,
 ) -> dict:
     """Compiles the module `text` of one function into the existing `folder`, which may hold other kernels.
 
-    name: of the input, in locations. Returns the manifest's entry. Raises CompilerError; then `folder` is as it was.
+    name: of the input, in locations. expected_keys: as for `compiler.compile_gpu`. Returns the manifest's entry. Raises CompilerError; then `folder` is as it was.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        kernels = compiler.compile_gpu(text, scratch, name=name, ptxas=ptxas, dump=dump, reproducer=reproducer)["kernels"]
+        kernels = compiler.compile_gpu(
+            text, scratch, name=name, expected_keys=expected_keys, ptxas=ptxas, dump=dump, reproducer=reproducer
+        )["kernels"]
         if len(kernels) != 1:
             names = ", ".join(entry["name"] for entry in kernels)
             raise CompilerError([Diagnostic("error", name, f"expected one kernel, found {len(kernels)}: {names}")])
@@ -134,18 +158,63 @@ def compile_function(
         return entry
 
 
-def compile_spec(spec: AttentionSpec, folder: Path, *, ptxas: str | None = None) -> None:
-    """Compiles the kernel of `spec` to an artefact of its own, the sub-folder `spec.name` of `folder`.
+def round_keys(keys: int) -> int:
+    """The power of two at or below `keys`, at least 1: a length class of the schedule table begins at one."""
+    return 1 << max(keys.bit_length() - 1, 0)
 
-    Raises CompilerError; then there is no such sub-folder.
+
+def length_class(spec: AttentionSpec, keys: int) -> int | None:
+    """The least power of two of keys with the schedule of `keys`; None where that is the schedule for all lengths.
+
+    Raises CompilerError.
     """
-    target = folder / spec.name
+
+    def schedule(expected: int) -> str:
+        return compiler.run_pipeline(spec.text(), f"sparseattn-select-schedule{{expected-keys={expected}}}", name=spec.name)
+
+    keys = round_keys(keys)
+    wanted = schedule(keys)
+    if wanted == schedule(0):
+        return None
+    while keys > 1 and schedule(keys // 2) == wanted:
+        keys //= 2
+    return keys
+
+
+def spec_folder(spec: AttentionSpec, folder: Path, expected_keys: int | None) -> Path:
+    """Where `compile_spec` puts an artefact: `<spec.name>`, or with `expected_keys` `<spec.name>-keys<N>`."""
+    return folder / (spec.name if expected_keys is None else f"{spec.name}{_KEYS}{expected_keys}")
+
+
+def compile_spec(
+    spec: AttentionSpec, folder: Path, *, expected_keys: int | None = None, ptxas: str | None = None
+) -> Path:
+    """Compiles the kernel of `spec` to an artefact of its own, the sub-folder `spec_folder` of `folder`; returns that.
+
+    expected_keys: as for `compiler.compile_gpu`. Raises CompilerError; then there is no such sub-folder.
+    """
+    target = spec_folder(spec, folder, expected_keys)
     target.mkdir(parents=True, exist_ok=True)
     try:
-        compiler.compile_gpu(spec.text(), target, name=spec.name, ptxas=ptxas)
+        compiler.compile_gpu(spec.text(), target, name=spec.name, expected_keys=expected_keys, ptxas=ptxas)
     except CompilerError:
         target.rmdir()
         raise
+    return target
+
+
+def find_spec(spec: AttentionSpec, folder: Path, keys: int) -> Path | None:
+    """Which of the artefacts that `compile_spec` made in `folder` serves `keys` best; None without any.
+
+    It is that for the largest expected number of keys up to `keys`, where none was named counting as 0, else that for
+    the smallest: every kernel is right for any number.
+    """
+    made = {0: folder / spec.name} if (folder / spec.name / "manifest.json").is_file() else {}
+    for manifest in folder.glob(f"{spec.name}{_KEYS}*/manifest.json"):
+        number = manifest.parent.name.removeprefix(spec.name + _KEYS)
+        if number.isdecimal():
+            made[int(number)] = manifest.parent
+    return made[max((n for n in made if n <= keys), default=min(made))] if made else None
 
 
 def make_entry(entry: dict, name: str, layer: int | None, kind: str) -> dict:

@@ -161,6 +161,24 @@ def test_header_names_are_identifiers(tmp_path):
                            cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("options, threads", [
+    (["--length", "300"], 384), (["--length", "8192"], 512), (["--length", "300", "--expected-keys", "8192"], 512),
+    (["--length", "8192", "--expected-keys", "300"], 384)], ids=str)
+def test_length_class(options, threads, tmp_path):
+    """The model leaves the number of keys open; the command says how many to expect."""
+    source = tmp_path / "open.mlir"
+    source.write_text("""
+!q = tensor<1x4x?x128xbf16>
+func.func @main(%q: !q, %k: !q, %v: !q) -> !q {
+  %a = sparseattn.attention %q, %k, %v keys(#sparseattn.full) {layer = 0 : i64} : (!q, !q, !q) -> !q
+  return %a : !q
+}
+""")
+    arguments = [str(source), "-o", str(tmp_path / "out"), "--target=sm_90a", "--no-ptxas", "--quiet", *options]
+    assert driver.main(arguments) == 0
+    assert runtime.load(tmp_path / "out").manifest["kernels"][0]["block_threads"] == threads
+
+
 def test_layers_without_a_kernel(tmp_path, capsys):
     assert run(NARROW, tmp_path) == 1
     error = capsys.readouterr().err
@@ -213,6 +231,8 @@ def test_force_and_levels(tmp_path, capsys):
     (["--target=sm_90"], "choose from 'cpu', 'sm_90a'"),
     (["--target=sm_90a", "--cpu", "x86-64-v3"], "--cpu does not go with --target=sm_90a"),
     (["--target=cpu", "--partial"], "--partial does not go with --target=cpu"),
+    (["--target=cpu", "--expected-keys", "8"], "--expected-keys does not go with --target=cpu"),
+    (["--target=sm_90a", "--expected-keys", "0"], "expected a number of at least 1, found 0"),
     (["--no-ptxas"], "--no-ptxas does not go with --target=cpu"),
     (["--target=sm_90a", "--no-ptxas", "--ptxas", "x"], "--ptxas does not go with --no-ptxas"),
 ])

@@ -74,6 +74,51 @@ def test_static_sizes_and_bshd(tmp_path):
     assert kernel.operands[0].shape == (2, 300, 8, 128) and kernel.operands[4].shape == (2, 8, 300)
 
 
+# What can be long: with all that takes registers, and documents in both ways.
+LONG = [Case("test", 1, 4, 2, 32768, 128, mask, window=window, documents=documents, layout=layout, extras=extras)
+        for mask, window, documents, layout, extras in [
+            ("full", 0, 0, "bhsd", ()), ("causal", 0, 0, "bhsd", ()), ("prefix", 150, 0, "bhsd", ()),
+            ("causal", 0, 0, "bhsd", ("sink", "softcap", "lse")), ("full", 0, 0, "bhsd", ("sink", "softcap", "lse")),
+            ("causal", 0, 1, "bhsd", ("sink", "softcap", "lse")), ("causal", 0, 1, "thd", ("sink", "softcap", "lse"))]]
+
+
+@pytest.mark.parametrize("case", LONG, ids=lambda case: kernels.spec(case).name)
+def test_long_sequences(case, tmp_path):
+    """Kernels of the length classes have three consumers, and do not spill either."""
+    spec = kernels.spec(case)
+    threads = {}
+    for keys in (None, 1024, case.length):
+        folder = tmp_path / str(keys)
+        folder.mkdir()
+        compiler.compile_gpu(spec.text(), folder, expected_keys=keys, ptxas=PTXAS)
+        threads[keys] = runtime.load(folder).manifest["kernels"][0]["block_threads"]
+    assert threads == {None: 384, 1024: 384, case.length: 512}
+
+
+def test_expected_keys_are_of_the_usual_pipeline(tmp_path):
+    with pytest.raises(ValueError, match="a pipeline or expected_keys, found both"):
+        compiler.compile_gpu("", tmp_path, pipeline="sparseattn-to-nvvm", expected_keys=8192)
+    with pytest.raises(CompilerError, match="expected-keys is -1; expected a number of keys"):
+        compiler.compile_gpu(kernels.spec(LONG[0]).text(), tmp_path, expected_keys=-1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_artefacts_by_length_class(tmp_path):
+    spec, other = (kernels.spec(Case("test", 1, 4, 2, 512, dim, "full")) for dim in (128, 64))
+    assert [gpu_artefact.round_keys(keys) for keys in (0, 1, 2, 3, 8191, 8192)] == [1, 1, 2, 2, 4096, 8192]
+    assert [gpu_artefact.length_class(spec, keys) for keys in (0, 8191, 8192, 1 << 20)] == [None, None, 8192, 8192]
+    assert gpu_artefact.length_class(other, 1 << 20) is None
+    assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
+    (tmp_path / f"{spec.name}-keysmany").mkdir()
+    (tmp_path / f"{spec.name}-keysmany" / "manifest.json").touch()
+    assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
+    long = gpu_artefact.compile_spec(spec, tmp_path, expected_keys=8192)
+    assert long == tmp_path / "d128_full-keys8192" and runtime.load(long).names == (spec.name,)
+    assert gpu_artefact.find_spec(spec, tmp_path, 512) == long == gpu_artefact.find_spec(spec, tmp_path, 1 << 20)
+    short = gpu_artefact.compile_spec(spec, tmp_path)
+    assert [gpu_artefact.find_spec(spec, tmp_path, keys) for keys in (0, 8191, 8192)] == [short, short, long]
+
+
 @pytest.mark.parametrize("text, reason", [
     ("tensor<1x2x64x128xf32>", "f32"),
     ("tensor<1x2x64x80xbf16>", "80"),
