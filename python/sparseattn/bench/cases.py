@@ -141,7 +141,9 @@ def variants() -> list[Case]:
         {"layout": "bshd", "mask": "window", "window": 100}, {"keys": 1000}, {"keys": 1000, "mask": "full"},
         {"length": 1, "keys": 777}, {"length": 500, "keys": 300}, {"length": 500, "keys": 300, "mask": "window", "window": 100},
         {"mask": "prefix", "window": 150}, {"kv_heads": 2, "mask": "mixed", "window": 100},
-        {"extras": ("sink", "softcap")}, {"extras": ("lse",), "length": 500, "keys": 300})]
+        {"extras": ("sink", "softcap")}, {"extras": ("lse",), "length": 500, "keys": 300},
+        # Length classes of the schedule table begin at 8192 and at 16384 keys.
+        {"keys": 8200, "mask": "full"}, {"keys": 16500})]
 
 
 SUITES = {

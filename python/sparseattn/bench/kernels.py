@@ -25,16 +25,29 @@ def spec(case: Case) -> AttentionSpec:
                          blocks=(LIST_QUERIES, case.block) if case.block else None, documents=case.documents > 0)
 
 
+def sequence_keys(case: Case) -> int:
+    """The keys of a sequence, or of a document: what decides on a length class of the schedule table."""
+    return case.key_length // max(case.documents, 1)
+
+
 def prepare(folder: pathlib.Path, cases: list[Case]) -> int:
-    """Compiles the kernels of `cases` into sub-folders of `folder`. Returns 1 when one cannot be, after the others."""
+    """Compiles the kernels of `cases`, one for each length class, into sub-folders of `folder`. Returns 1 when one
+    cannot be, after the others."""
     ptxas = gpu_artefact.find_ptxas()
-    status = 0
-    for wanted in dict.fromkeys(map(spec, cases)):
+    status, done, refused = 0, set(), set()
+    for case in cases:
+        wanted = spec(case)
+        if wanted in refused:
+            continue
         try:
-            gpu_artefact.compile_spec(wanted, folder, ptxas=ptxas)
-            print(f"{wanted.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
+            keys = gpu_artefact.length_class(wanted, sequence_keys(case))
+            if (wanted, keys) not in done:
+                place = gpu_artefact.compile_spec(wanted, folder, expected_keys=keys, ptxas=ptxas)
+                print(f"{place.name}: {'cubin' if ptxas else 'PTX'}", flush=True)
+                done.add((wanted, keys))
         except compiler.CompilerError as error:
             print(f"{wanted.name}: skipped, because it cannot be compiled: {error}", flush=True)
+            refused.add(wanted)
             status = 1
     return status
 
@@ -162,15 +175,26 @@ class Library:
         self.folder = pathlib.Path(self.scratch.name) if folder is None else folder
         self.loaded = {}
 
+    def place(self, case: Case) -> pathlib.Path:
+        """The sub-folder of the case's kernel. Raises ValueError, with the reason, when there is none."""
+        wanted = spec(case)
+        if self.scratch:
+            try:
+                keys = gpu_artefact.length_class(wanted, sequence_keys(case))
+            except compiler.CompilerError as error:
+                raise ValueError(f"no kernel {wanted.name}: {error}") from error
+            if not gpu_artefact.spec_folder(wanted, self.folder, keys).exists():
+                prepare(self.folder, [case])
+        place = gpu_artefact.find_spec(wanted, self.folder, sequence_keys(case))
+        if place is None:
+            raise ValueError(f"no kernel {wanted.name} in {self.folder}")
+        return place
+
     def program(self, case: Case, q, k, v) -> Program:
-        """Raises ValueError, with the reason, when there is no kernel."""
+        """Raises as `place`."""
         from .. import runtime
 
-        key = spec(case).name
-        if key not in self.loaded:
-            if self.scratch and not (self.folder / key).exists():
-                prepare(self.folder, [case])
-            if not (self.folder / key).exists():
-                raise ValueError(f"no kernel {key} in {self.folder}")
-            self.loaded[key] = runtime.load(self.folder / key)(key)
-        return Program(self.loaded[key], case, q, k, v)
+        place = self.place(case)
+        if place not in self.loaded:
+            self.loaded[place] = runtime.load(place)(spec(case).name)
+        return Program(self.loaded[place], case, q, k, v)

@@ -55,10 +55,11 @@ def attention(
     $SPARSEATTN_KERNELS. A kernel that is not there is compiled at its first use, which takes
     about a second, and kept; that needs the compiler library. Kernels are kept by pattern,
     dtype, D, Dv and options: batch, lengths and numbers of heads may change from call to call.
+    Nk chooses among kernels where the schedule table has length classes (sparseattn-select-schedule).
     Calls from several threads are safe.
 
     CUDA tensors: launched on torch's current stream of their device, a Hopper GPU. Call once
-    before capturing into a CUDA graph, because loading a kernel cannot be captured. CPU
+    with the same Nk before capturing into a CUDA graph, because loading a kernel cannot be captured. CPU
     tensors: the CPU lowering computes, which needs the compiler library, is the reference for
     the GPU, and copies tensors that are not contiguous.
 
@@ -88,18 +89,25 @@ def prepare(
     softcap: float | None = None,
     scale: float | None = None,
     return_lse: bool = False,
+    expected_keys: int | None = None,
 ) -> str:
     """Compiles the GPU kernel that `attention` with these options needs, into a sub-folder of `folder`.
 
     Needs no GPU. dim, value_dim: D and Dv; sink: whether there is one; the others as for
     `attention`. One kernel serves both layouts. Returns the kernel's name.
 
+    expected_keys: the Nk to choose a schedule for; default: a schedule for all lengths. Where the
+    schedule table has a length class, prepare a kernel for an Nk in it and one without: `attention`
+    takes that of its own Nk's class. With one of them it takes that: each is right for every Nk.
+
     Raises ValueError, TypeError, and sparseattn.compiler.LibraryNotFound.
     """
     _require(dtype in _GPU_DTYPES, f"expected bfloat16 or float16, found {dtype}", TypeError)
     _check_numbers(softcap, scale)
     spec = _make_spec(_keys(causal, window, prefix), dtype, dim, value_dim or dim, sink, softcap, scale, return_lse)
-    compiled.prepare_spec(spec, folder)
+    if expected_keys is not None:
+        _integer("expected_keys", expected_keys, 1)
+    compiled.prepare_spec(spec, folder, expected_keys)
     return spec.name
 
 
@@ -219,7 +227,7 @@ def fused_attention(
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         _require(tensor.stride(3) == 1 or tensor.shape[3] <= 1,
                  f"expected a stride of 1 in the last dimension of {name}, found {tensor.stride(3)}; use .contiguous()")
-    kernel = compiled.gpu_kernel(spec, kernels)
+    kernel = compiled.gpu_kernel(spec, kernels, k.shape[2 if layout == "bhsd" else 1])
     kernel(*inputs, views[3], *([lse] if return_lse else []))
     return out, lse
 

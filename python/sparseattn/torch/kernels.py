@@ -4,6 +4,7 @@ A GPU kernel comes from a folder of artefacts made before (`prepare`), else from
 compiler. Functions for the CPU come from the compiler.
 """
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -37,18 +38,24 @@ class _Cache:
             return self._values[key]
 
 
+# Which kernel of _gpu serves a spec, a folder and a power of two of keys.
+_chosen = _Cache()
+# By spec, and its artefact or its length class.
 _gpu = _Cache()
 _cpu = _Cache()
 
 
-def gpu_kernel(spec: AttentionSpec, folder: str | None) -> runtime.Kernel:
-    """The kernel of `spec`: `folder` (default: $SPARSEATTN_KERNELS) has it, or the compiler makes it.
+def gpu_kernel(spec: AttentionSpec, folder: str | None, keys: int) -> runtime.Kernel:
+    """The kernel of `spec` for so many keys: `folder` (default: $SPARSEATTN_KERNELS) has it, or the compiler makes it.
+
+    Numbers of keys that have the same schedule share a kernel.
 
     Raises ValueError when there is no such kernel, with the compiler's reason, LibraryNotFound
     when a library is missing, and ArtefactError for a damaged folder.
     """
     folder = folder or os.environ.get(FOLDER_VARIABLE) or None
-    return _gpu.get((spec, folder), lambda: _load(spec, folder))
+    expected = gpu_artefact.round_keys(keys)
+    return _chosen.get((spec, folder, expected), lambda: _load(spec, folder, expected))
 
 
 def cpu_function(spec: AttentionSpec) -> compiler.Function:
@@ -56,32 +63,54 @@ def cpu_function(spec: AttentionSpec) -> compiler.Function:
     return _cpu.get(spec, lambda: _compile_cpu(spec))
 
 
-def _load(spec: AttentionSpec, folder: str | None) -> runtime.Kernel:
+def _load(spec: AttentionSpec, folder: str | None, expected: int) -> runtime.Kernel:
     if folder is not None:
-        for place in (pathlib.Path(folder) / spec.name, pathlib.Path(folder)):
-            if (place / "manifest.json").is_file():
+        for place in (gpu_artefact.find_spec(spec, pathlib.Path(folder), expected), pathlib.Path(folder)):
+            if place and (place / "manifest.json").is_file():
                 artefact = runtime.load(place)
                 if spec.name in artefact.names:
-                    return artefact(spec.name)
+                    return _gpu.get((spec, place), lambda: artefact(spec.name))
+    with _reasons(spec, folder):
+        length_class = gpu_artefact.length_class(spec, expected)
+    return _gpu.get((spec, length_class), lambda: _compile_gpu(spec, folder, length_class))
+
+
+def _compile_gpu(spec: AttentionSpec, folder: str | None, length_class: int | None) -> runtime.Kernel:
     # The runtime reads an artefact's files when it opens it.
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            prepare_spec(spec, scratch)
-        except LibraryNotFound as error:
-            where = f"{folder} has none of that name" if folder else f"{FOLDER_VARIABLE} is not set"
-            raise LibraryNotFound(
-                f"no kernel {spec.name}: {where}, and the compiler is not there to make it ({error}); make it by "
-                "sparseattn.torch.prepare where the compiler is"
-            ) from error
-        return runtime.load(os.path.join(scratch, spec.name))(spec.name)
+        with _reasons(spec, folder):
+            place = prepare_spec(spec, scratch, length_class)
+        return runtime.load(place)(spec.name)
 
 
-def prepare_spec(spec: AttentionSpec, folder: str | os.PathLike) -> None:
-    """Compiles the kernel of `spec` into the sub-folder `spec.name` of `folder`."""
+@contextlib.contextmanager
+def _reasons(spec: AttentionSpec, folder: str | None):
+    """Says of failures of the compiler why it was asked."""
     try:
-        gpu_artefact.compile_spec(spec, pathlib.Path(folder), ptxas=gpu_artefact.find_ptxas())
+        yield
     except CompilerError as error:
-        raise ValueError(f"there is no GPU kernel for {spec.name}: {error}") from error
+        raise _refuse(spec, error) from error
+    except LibraryNotFound as error:
+        where = f"{folder} has none of that name" if folder else f"{FOLDER_VARIABLE} is not set"
+        raise LibraryNotFound(
+            f"no kernel {spec.name}: {where}, and the compiler is not there to make it ({error}); make it by "
+            "sparseattn.torch.prepare where the compiler is"
+        ) from error
+
+
+def prepare_spec(spec: AttentionSpec, folder: str | os.PathLike, expected_keys: int | None = None) -> pathlib.Path:
+    """Compiles the kernel of `spec` for so many keys into a sub-folder of `folder` (`gpu_artefact.compile_spec`)."""
+    try:
+        length_class = expected_keys and gpu_artefact.length_class(spec, expected_keys)
+        return gpu_artefact.compile_spec(
+            spec, pathlib.Path(folder), expected_keys=length_class, ptxas=gpu_artefact.find_ptxas()
+        )
+    except CompilerError as error:
+        raise _refuse(spec, error) from error
+
+
+def _refuse(spec: AttentionSpec, error: CompilerError) -> ValueError:
+    return ValueError(f"there is no GPU kernel for {spec.name}: {error}")
 
 
 def _compile_cpu(spec: AttentionSpec) -> compiler.Function:

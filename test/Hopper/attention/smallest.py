@@ -23,7 +23,7 @@ def main() -> None:
     library = kernels.Library(pathlib.Path(folder) if folder else None)
     smallest = {}
     for case in sorted(CASES, key=lambda case: (case.length < LEAST, case.batch * case.heads * case.length * case.key_length)):
-        smallest.setdefault(kernels.spec(case).name, case)
+        smallest.setdefault(library.place(case).name, case)
     for name, case in sorted(smallest.items()):
         dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[case.dtype]
         q, k, v = (torch.randn(case.batch, heads, length, dim, device="cuda", dtype=dtype)

@@ -27,6 +27,13 @@ CASES = [
     *[Case("test", 1, heads, kv_heads, 777, 128, "causal") for heads, kv_heads in ((16, 1), (3, 1), (3, 3), (48, 16))],
     *[Case("test", 1, 4, 4, length, 128, "causal", extras=("sink", "softcap", "lse")) for length in (1, 100, 1000, 4096)],
     *variants(),
+    # Schedules for long sequences.
+    *[Case("test", 2, 4, 2, length, 128, mask, keys=keys, layout=layout, dtype=dtype, extras=("lse",))
+      for mask, lengths in (("full", (8192, 8271, 10001)), ("causal", (16384, 16463, 20001))) for keys in lengths
+      for length, layout, dtype in ((1, "bhsd", "bf16"), (191, "bshd", "f16"), (193, "bhsd", "bf16"), (1000, "bhsd", "bf16"))],
+    *[Case("test", 1, 2, 1, length, 128, mask, extras=("sink", "softcap", "lse")) for mask, length in (("full", 8200), ("causal", 16500))],
+    *[Case("test", 1, 2, 1, 17000, 128, mask, documents=1, layout=layout, extras=("lse",))
+      for mask in ("full", "causal") for layout in ("bhsd", "thd")],
     *[Case("test", 2, 4, 2, length, 128, mask, block=block, list_heads=heads, keys=keys, extras=("lse",))
       for block in (128, 64) for mask in ("causal", "full")
       for length, keys, heads in ((1, 0, 1), (129, 0, 2), (1000, 0, 4), (1000, 1777, 1), (500, 100, 2), (4096, 0, 1))],

@@ -66,6 +66,8 @@ CASES = [
     ({}, {"causal": True}),
     ({"n_k": 1000}, {}),
     ({"n_q": 1, "n_k": 777}, {"causal": True}),
+    ({"n_k": 9000}, {}),
+    ({"n_k": 17000, "layout": "bshd"}, {"causal": True}),
     ({"heads": 6, "kv_heads": 3, "layout": "bshd"}, {"causal": True}),
     ({"dtype": "float16"}, {"causal": True}),
     ({"dtype": "float16", "dim": 64}, {}),
@@ -97,6 +99,16 @@ def test_values(shape, options):
     again = st.attention(q, k, v, layout=layout, **options)
     if not wants_lse:
         assert torch.equal(out, again)
+
+
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+def test_the_number_of_keys_chooses_the_kernel(layout, monkeypatch):
+    from sparseattn.torch import kernels
+
+    asked, real = [], kernels.gpu_kernel
+    monkeypatch.setattr(kernels, "gpu_kernel", lambda spec, folder, keys: asked.append(keys) or real(spec, folder, keys))
+    st.attention(*make(n_q=100, n_k=9000, layout=layout), layout=layout)
+    assert asked == [9000]
 
 
 def test_strides():

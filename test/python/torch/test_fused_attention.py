@@ -186,26 +186,54 @@ def test_prepared_kernels(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compiler, "compile_gpu", no_compiler)
     spec = AttentionSpec(("causal", "window<128>"), "f16", 64, 128, lse=True)
-    kernel = kernels.gpu_kernel(spec, str(tmp_path))
-    assert kernel.name == name and kernels.gpu_kernel(spec, str(tmp_path)) is kernel
-    assert kernels.gpu_kernel(spec, str(tmp_path / name)).name == name
+    kernel = kernels.gpu_kernel(spec, str(tmp_path), 100)
+    assert kernel.name == name and kernels.gpu_kernel(spec, str(tmp_path), 100) is kernel
+    assert kernels.gpu_kernel(spec, str(tmp_path / name), 100).name == name
     monkeypatch.setenv("SPARSEATTN_KERNELS", str(tmp_path))
-    assert kernels.gpu_kernel(spec, None) is kernel
+    assert kernels.gpu_kernel(spec, None, 100) is kernel
     other = AttentionSpec("full", "f16", 64)
     with pytest.raises(LibraryNotFound, match=f"no kernel d64_full_f16: {tmp_path} has none.*libSparseAttn.so not found.*prepare"):
-        kernels.gpu_kernel(other, None)
+        kernels.gpu_kernel(other, None, 100)
     monkeypatch.delenv("SPARSEATTN_KERNELS")
     with pytest.raises(LibraryNotFound, match="SPARSEATTN_KERNELS is not set"):
-        kernels.gpu_kernel(other, None)
+        kernels.gpu_kernel(other, None, 100)
     (tmp_path / name / f"{name}.ptx").write_text("")
     with pytest.raises(runtime.ArtefactError):
-        kernels.gpu_kernel(spec, f"{tmp_path}/")
+        kernels.gpu_kernel(spec, f"{tmp_path}/", 100)
 
 
 def test_kernels_compiled_on_first_use():
     spec = AttentionSpec("causal", dim=64, scale=0.77)
-    kernel = kernels.gpu_kernel(spec, None)
+    kernel = kernels.gpu_kernel(spec, None, 100)
     assert kernel.name == "d64_causal_scale0p77" and [operand.name for operand in kernel.operands] == ["query", "key", "value", "out"]
+
+
+def test_kernels_by_length_class(tmp_path, monkeypatch):
+    """Two at most: one compile for each schedule, not for each length."""
+    compiled = []
+    real = compiler.compile_gpu
+    monkeypatch.setattr(compiler, "compile_gpu", lambda *arguments, **more: compiled.append(more["expected_keys"]) or real(*arguments, **more))
+    spec = AttentionSpec("full", scale=0.78)
+    by_keys = {keys: kernels.gpu_kernel(spec, None, keys) for keys in (0, 1, 2048, 8191, 8192, 9000, 32768, 1 << 20)}
+    assert compiled == [None, 8192] and by_keys[0] is by_keys[8191] is not by_keys[8192] is by_keys[1 << 20]
+
+    def prepare(folder, *lengths):
+        for keys in lengths:
+            st.prepare(folder, dim=128, scale=0.79, expected_keys=keys)
+        return sorted(path.name for path in folder.iterdir())
+
+    name = "d128_full_scale0p79"
+    assert prepare(tmp_path / "both", 2048, 32768) == [name, f"{name}-keys8192"]
+    assert prepare(tmp_path / "all", None) == [name]
+    assert prepare(tmp_path / "long", 10000) == [f"{name}-keys8192"]
+    with pytest.raises(ValueError, match="expected expected_keys of at least 1, found 0"):
+        prepare(tmp_path / "all", 0)
+    compiled.clear()
+    spec = AttentionSpec("full", scale=0.79)
+    for folder, same in (("both", False), ("all", True), ("long", True)):
+        short, long = (kernels.gpu_kernel(spec, str(tmp_path / folder), keys) for keys in (100, 100000))
+        assert (short is long) == same and short.name == long.name == name
+    assert not compiled
 
 
 def test_no_such_kernel(tmp_path):
