@@ -54,6 +54,8 @@ private:
   std::optional<ChannelProblem> fill(const ChannelEvent &event);
   std::optional<ChannelProblem> await(unsigned role, const ChannelEvent &event);
   std::optional<ChannelProblem> release(unsigned role, const ChannelEvent &event);
+  std::optional<ChannelProblem> takeTurn(unsigned role, const ChannelEvent &event);
+  std::optional<ChannelProblem> passTurn(unsigned role, const ChannelEvent &event);
   std::optional<ChannelProblem> findDeadlock() const;
   std::optional<ChannelProblem> findLeftover() const;
 
@@ -75,12 +77,15 @@ private:
   /// Channel of each slot.
   std::vector<unsigned> channelOfSlot;
   std::vector<Role> roles;
+  /// Whether each consumer was passed a turn that it did not take yet.
+  std::vector<bool> turns;
 };
 
 using Kind = ChannelProblem::Kind;
+using Event = ChannelEvent::Kind;
 
 Machine::Machine(const ChannelTrace &trace, const std::vector<unsigned> &priority)
-    : trace(trace), priority(priority), roles(trace.roles.size()) {
+    : trace(trace), priority(priority), roles(trace.roles.size()), turns(trace.roles.size() - 1) {
   int64_t consumers = trace.roles.size() - 1;
   for (unsigned channel = 0; channel < trace.channels.size(); ++channel) {
     firstSlot.push_back(slots.size());
@@ -100,7 +105,11 @@ bool Machine::canRun(unsigned role) const {
     return empty[getSlot(event)].isPast(getParity(event) ^ 1);
   case ChannelEvent::Kind::Await:
     return full[getSlot(event)].isPast(getParity(event));
+  case ChannelEvent::Kind::TakeTurn:
+    // Somebody else's is a problem to report.
+    return event.position != role - 1 || turns[event.position];
   case ChannelEvent::Kind::Release:
+  case ChannelEvent::Kind::PassTurn:
     return true;
   }
   return true;
@@ -153,6 +162,23 @@ std::optional<ChannelProblem> Machine::release(unsigned role, const ChannelEvent
   return std::nullopt;
 }
 
+std::optional<ChannelProblem> Machine::takeTurn(unsigned role, const ChannelEvent &event) {
+  if (event.position != role - 1)
+    return ChannelProblem{Kind::BadTurn, nameRole(role) + " takes the turn of " + nameRole(event.position + 1), event};
+  turns[event.position] = false;
+  return std::nullopt;
+}
+
+std::optional<ChannelProblem> Machine::passTurn(unsigned role, const ChannelEvent &event) {
+  if (turns[event.position])
+    return ChannelProblem{Kind::BadTurn,
+                          nameRole(role) + " passes " + nameRole(event.position + 1) +
+                              " a turn before that took the last one",
+                          event};
+  turns[event.position] = true;
+  return std::nullopt;
+}
+
 std::optional<ChannelProblem> Machine::step(unsigned role) {
   const ChannelEvent &event = trace.roles[role][roles[role].next++];
   switch (event.kind) {
@@ -162,6 +188,10 @@ std::optional<ChannelProblem> Machine::step(unsigned role) {
     return await(role, event);
   case ChannelEvent::Kind::Release:
     return release(role, event);
+  case ChannelEvent::Kind::TakeTurn:
+    return takeTurn(role, event);
+  case ChannelEvent::Kind::PassTurn:
+    return passTurn(role, event);
   }
   return std::nullopt;
 }
@@ -173,7 +203,9 @@ std::optional<ChannelProblem> Machine::findDeadlock() const {
       continue;
     const ChannelEvent &event = trace.roles[role][roles[role].next];
     problem.message += (problem.message.empty() ? "no role can go on: " : "; ") + nameRole(role) + " waits for " +
-                       (event.kind == ChannelEvent::Kind::Fill ? "the slot of " : "") + name(event);
+                       (event.kind == ChannelEvent::Kind::TakeTurn
+                            ? "its turn"
+                            : (event.kind == ChannelEvent::Kind::Fill ? "the slot of " : "") + name(event));
     if (!problem.event)
       problem.event = event;
   }
@@ -219,9 +251,14 @@ std::optional<ChannelProblem> Machine::run() {
 } // namespace
 
 std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace &trace) {
+  int64_t consumers = trace.roles.size() - 1;
   for (const std::vector<ChannelEvent> &events : trace.roles)
     for (const ChannelEvent &event : events)
-      if (event.position < 0)
+      if (bool isTurn = event.kind == Event::TakeTurn || event.kind == Event::PassTurn;
+          isTurn && (event.position < 0 || event.position >= consumers))
+        return ChannelProblem{Kind::BadPosition, "there is no consumer " + std::to_string(event.position) + " to have a turn",
+                              event};
+      else if (event.position < 0)
         return ChannelProblem{Kind::BadPosition,
                               "position " + std::to_string(event.position) + " of channel " +
                                   trace.channels[event.channel].name + " is negative",

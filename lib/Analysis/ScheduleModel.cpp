@@ -130,20 +130,27 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   struct Entry {
     int64_t headDim, valueDim;
     std::optional<MaskKind> mask;
-    int64_t consumers, keyTile, leastKeys = 0;
+    int64_t consumers, keyTile;
+    bool pingPong = false;
+    int64_t leastKeys = 0;
   };
   static const Entry entries[] = {
-      // Half the accumulator leaves registers for a third consumer.
+      // Half the accumulator leaves registers for a third consumer. Turns gain on causal masks, and lose on full ones.
+      {64, 64, MaskKind::Causal, 3, 128, /*pingPong=*/true},
       {64, 64, std::nullopt, 3, 128},
       {96, 96, MaskKind::Full, 2, 176},
       {96, 96, std::nullopt, 2, 128},
-      // More rows for each key that is loaded, for smaller tiles of keys; measured (H100): slower on fewer keys.
-      {128, 128, MaskKind::Full, 3, 80, 8192},
-      {128, 128, MaskKind::Causal, 3, 80, 16384},
+      // More rows for each key that is loaded, for smaller tiles of keys, which gains on many keys; three consumers
+      // gain from turns, two hardly.
+      {128, 128, MaskKind::Full, 3, 80, /*pingPong=*/true, 2048},
+      {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 4096},
+      {128, 128, MaskKind::Mixed, 3, 80, /*pingPong=*/true, 32768},
       {128, 128, std::nullopt, 2, 128},
       {192, 128, std::nullopt, 2, 128},
       {192, 192, MaskKind::Blocks, 2, 64},
       {192, 192, std::nullopt, 2, 112},
+      {256, 256, MaskKind::Full, 2, 64, /*pingPong=*/true},
+      {256, 256, MaskKind::Causal, 2, 64, /*pingPong=*/true},
       {256, 256, std::nullopt, 2, 64},
   };
   SmallVector<ScheduleRow> rows;
@@ -151,7 +158,7 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
     bool three = consumers == 3;
     rows.push_back({entry.headDim, entry.valueDim, mask, entry.leastKeys,
                     ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 40,
-                                      three ? 160 : 232, order)});
+                                      three ? 160 : 232, order, entry.pingPong)});
   };
   for (const Entry &entry : entries)
     for (const auto &named : kMaskNames) {

@@ -31,6 +31,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVInsertChannels());
   manager.addPass(createSparseAttnNVSpecializeWarps());
   manager.addPass(createSparseAttnNVOverlapSoftmax());
+  manager.addPass(createSparseAttnNVPingPong());
   manager.addPass(createSparseAttnNVBalanceTiles());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());

@@ -4,8 +4,8 @@
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule --remarks-filter-passed=sparseattn-select-schedule -o %t/out 2> %t/err
 // RUN: FileCheck %s --input-file=%t/out --check-prefixes=CHECK,UNKNOWN
 // RUN: FileCheck %s --input-file=%t/err --check-prefix=REMARK
-// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=16383 | FileCheck %s --check-prefixes=CHECK,MIDDLE
-// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=16384 | FileCheck %s --check-prefixes=CHECK,LONG
+// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=4095 | FileCheck %s --check-prefixes=CHECK,MIDDLE
+// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=4096 | FileCheck %s --check-prefixes=CHECK,LONG
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/table --remarks-filter-passed=sparseattn-select-schedule 2>&1 >/dev/null | FileCheck %s --check-prefix=USER
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=8192 | FileCheck %s --check-prefix=PIPELINE
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=8192 | FileCheck %s --check-prefix=PTX
@@ -24,36 +24,36 @@
 // REMARK: Function=full_short | Reason="{{.*}}: head dimensions 128 and 128, full; built-in table"
 // CHECK-LABEL: func.func @full_short
 // CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
-func.func @full_short(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x8191x128xbf16>) -> tensor<1x8x100x128xbf16> {
+func.func @full_short(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x2047x128xbf16>) -> tensor<1x8x100x128xbf16> {
   %o = sparseattn.attention %q, %k, %k keys(#sparseattn.full)
-    : (tensor<1x8x100x128xbf16>, tensor<1x8x8191x128xbf16>, tensor<1x8x8191x128xbf16>) -> tensor<1x8x100x128xbf16>
+    : (tensor<1x8x100x128xbf16>, tensor<1x8x2047x128xbf16>, tensor<1x8x2047x128xbf16>) -> tensor<1x8x100x128xbf16>
   return %o : tensor<1x8x100x128xbf16>
 }
 
-// REMARK: Function=full_long | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160>: head dimensions 128 and 128, full, at least 8192 keys; built-in table"
+// REMARK: Function=full_long | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>: head dimensions 128 and 128, full, at least 2048 keys; built-in table"
 // CHECK-LABEL: func.func @full_long
-// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160>
-func.func @full_long(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x8192x128xbf16>) -> tensor<1x8x100x128xbf16> {
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>
+func.func @full_long(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x2048x128xbf16>) -> tensor<1x8x100x128xbf16> {
   %o = sparseattn.attention %q, %k, %k keys(#sparseattn.full)
-    : (tensor<1x8x100x128xbf16>, tensor<1x8x8192x128xbf16>, tensor<1x8x8192x128xbf16>) -> tensor<1x8x100x128xbf16>
+    : (tensor<1x8x100x128xbf16>, tensor<1x8x2048x128xbf16>, tensor<1x8x2048x128xbf16>) -> tensor<1x8x100x128xbf16>
   return %o : tensor<1x8x100x128xbf16>
 }
 
 // CHECK-LABEL: func.func @causal_short
 // CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
-func.func @causal_short(%q: tensor<1x16383x8x128xbf16>) -> tensor<1x16383x8x128xbf16> {
+func.func @causal_short(%q: tensor<1x4095x8x128xbf16>) -> tensor<1x4095x8x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x16383x8x128xbf16>, tensor<1x16383x8x128xbf16>, tensor<1x16383x8x128xbf16>) -> tensor<1x16383x8x128xbf16>
-  return %o : tensor<1x16383x8x128xbf16>
+    : (tensor<1x4095x8x128xbf16>, tensor<1x4095x8x128xbf16>, tensor<1x4095x8x128xbf16>) -> tensor<1x4095x8x128xbf16>
+  return %o : tensor<1x4095x8x128xbf16>
 }
 
-// REMARK: Function=causal_long | Reason="{{.*}}: head dimensions 128 and 128, causal, at least 16384 keys; built-in table"
+// REMARK: Function=causal_long | Reason="{{.*}}: head dimensions 128 and 128, causal, at least 4096 keys; built-in table"
 // CHECK-LABEL: func.func @causal_long
-// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first>
-func.func @causal_long(%q: tensor<1x16384x8x128xbf16>) -> tensor<1x16384x8x128xbf16> {
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>
+func.func @causal_long(%q: tensor<1x4096x8x128xbf16>) -> tensor<1x4096x8x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x16384x8x128xbf16>, tensor<1x16384x8x128xbf16>, tensor<1x16384x8x128xbf16>) -> tensor<1x16384x8x128xbf16>
-  return %o : tensor<1x16384x8x128xbf16>
+    : (tensor<1x4096x8x128xbf16>, tensor<1x4096x8x128xbf16>, tensor<1x4096x8x128xbf16>) -> tensor<1x4096x8x128xbf16>
+  return %o : tensor<1x4096x8x128xbf16>
 }
 
 // The type does not say how long the documents in it are; the option does.
@@ -99,6 +99,14 @@ func.func @static(%q: tensor<1x8x100x128xbf16>) -> tensor<1x8x100x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
     : (tensor<1x8x100x128xbf16>, tensor<1x8x100x128xbf16>, tensor<1x8x100x128xbf16>) -> tensor<1x8x100x128xbf16>
   return %o : tensor<1x8x100x128xbf16>
+}
+
+// CHECK-LABEL: func.func @mixed
+// CHECK: query_tile = 192, key_tile = 80
+func.func @mixed(%q: tensor<1x2x32768x128xbf16>) -> tensor<1x2x32768x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x32768x128xbf16>, tensor<1x2x32768x128xbf16>, tensor<1x2x32768x128xbf16>) -> tensor<1x2x32768x128xbf16>
+  return %o : tensor<1x2x32768x128xbf16>
 }
 
 // Other masks and head dimensions have one class.

@@ -7,6 +7,8 @@
 #include "sparseattn/Analysis/ChannelModel.h"
 #include "gtest/gtest.h"
 
+#include <algorithm>
+
 using namespace sparseattn;
 
 namespace {
@@ -81,6 +83,59 @@ TEST(ChannelModel, DroppedReleaseAtTheEndIsFoundToo) {
   ChannelTrace trace = makeAttention(2, 2, 2);
   trace.roles[2].erase(trace.roles[2].begin() + find(trace, 2, EventKind::Release, key, 1));
   expectProblem(trace, Problem::MissingRelease);
+}
+
+/// Consumers of the attention loop that start each block in turns; the last one begins by passing the first turn.
+ChannelTrace makeTurns(int64_t blocks, unsigned consumers) {
+  ChannelTrace trace = makeAttention(blocks, 2, consumers);
+  for (unsigned consumer = 0; consumer < consumers; ++consumer) {
+    std::vector<ChannelEvent> &events = trace.roles[consumer + 1], old = std::move(events);
+    events.clear();
+    if (consumer + 1 == consumers)
+      events.push_back({EventKind::PassTurn, 0, 0});
+    for (const ChannelEvent &event : old) {
+      events.push_back(event);
+      if (event.kind == EventKind::Await && event.channel == key) {
+        events.push_back({EventKind::TakeTurn, 0, consumer});
+        events.push_back({EventKind::PassTurn, 0, (consumer + 1) % consumers});
+      }
+    }
+  }
+  return trace;
+}
+
+TEST(ChannelModel, AcceptsTurns) {
+  for (unsigned consumers : {2u, 3u})
+    for (int64_t blocks = 0; blocks <= 4; ++blocks) {
+      std::optional<ChannelProblem> problem = findChannelProblem(makeTurns(blocks, consumers));
+      EXPECT_FALSE(problem) << "blocks " << blocks << ": " << problem->message;
+    }
+}
+
+TEST(ChannelModel, DroppedPassStopsEveryone) {
+  for (unsigned role : {1u, 2u, 3u}) {
+    ChannelTrace trace = makeTurns(3, 3);
+    trace.roles[role].erase(trace.roles[role].begin() + find(trace, role, EventKind::PassTurn, 0, role % 3));
+    expectProblem(trace, Problem::Deadlock);
+  }
+}
+
+TEST(ChannelModel, TurnsThatNobodyTakes) {
+  ChannelTrace trace = makeTurns(3, 2);
+  std::vector<ChannelEvent> &events = trace.roles[1];
+  events.erase(std::remove_if(events.begin(), events.end(),
+                              [](const ChannelEvent &event) { return event.kind == EventKind::TakeTurn; }),
+               events.end());
+  expectProblem(trace, Problem::BadTurn);
+}
+
+TEST(ChannelModel, TurnsOfOthers) {
+  ChannelTrace trace = makeTurns(3, 2);
+  trace.roles[1][find(trace, 1, EventKind::TakeTurn, 0, 0)].position = 1;
+  expectProblem(trace, Problem::BadTurn);
+  trace = makeTurns(3, 2);
+  trace.roles[1][find(trace, 1, EventKind::PassTurn, 0, 1)].position = 2;
+  expectProblem(trace, Problem::BadPosition);
 }
 
 TEST(ChannelModel, ItemThatNobodyAwaits) {

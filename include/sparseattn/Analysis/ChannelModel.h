@@ -3,7 +3,7 @@
 // Part of the sparseattn project.
 //
 // A kernel reduced to what its roles do with channels: one producer fills items,
-// consumers await and release them. The model runs such a trace with the barriers
+// consumers await and release them, and pass each other turns. The model runs such a trace with the barriers
 // that `sparseattn-nv-lower-channels` makes of it (a parity bit per barrier, so a
 // role that lags or runs ahead by a whole round sees the wrong phase) and finds
 // what would hang or corrupt a kernel.
@@ -20,11 +20,13 @@
 
 namespace sparseattn {
 
-/// One thing that a role does with a channel.
+/// One thing that a role does with a channel or a turn.
 struct ChannelEvent {
-  enum class Kind { Fill, Await, Release };
+  enum class Kind { Fill, Await, Release, TakeTurn, PassTurn };
   Kind kind;
+  /// Not for turns.
   unsigned channel;
+  /// Number of the item, or of the consumer whose turn it is to be.
   int64_t position;
   /// Whatever the caller wants to find again, for example an operation.
   const void *source = nullptr;
@@ -54,8 +56,10 @@ struct ChannelProblem {
     MissingRelease,
     /// A consumer releases what it does not hold.
     UnmatchedRelease,
-    /// A negative position.
+    /// A negative position, or no such consumer.
     BadPosition,
+    /// A consumer takes another one's turn, or is passed a turn before it took the last one.
+    BadTurn,
   };
   Kind kind;
   std::string message;

@@ -144,6 +144,18 @@ func.func @specialize_c6_take(%p: i32) {
 }
 
 // -----
+func.func @specialize_c6_take_turn(%p: i32) {
+  // expected-error@+1 {{(C6) expected scalars, control flow and fill in the producer region, found 'sparseattn_nv.take_turn'; move it to the consumer region}}
+  sparseattn_nv.specialize producer registers(24) {
+    // expected-note@+1 {{here}}
+    sparseattn_nv.take_turn %p
+  } consumers(2) registers(240) {
+  ^bb0(%wg: i32):
+  }
+  return
+}
+
+// -----
 func.func @specialize_c7_post(%p: i32) {
   %c = sparseattn_nv.channel : !sparseattn_nv.channel<64x64xbf16, stages = 2>
   // expected-error@+1 {{(C7) expected no post in the consumer region: every warpgroup would do it; move it to the producer region}}

@@ -34,6 +34,10 @@ gpu.module @kernels {
     } consumers(2) registers(240) {
     // CHECK-NEXT: ^bb0(%[[WG:.*]]: i32):
     ^bb0(%wg: i32):
+      // CHECK-NEXT: sparseattn_nv.pass_turn %
+      sparseattn_nv.pass_turn %zero
+      // CHECK-NEXT: sparseattn_nv.take_turn %
+      sparseattn_nv.take_turn %zero
       // CHECK-NEXT: sparseattn_nv.take %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
       %number = sparseattn_nv.take %q[%zero] : !queries
       // CHECK-NEXT: %[[TILE:.*]] = sparseattn_nv.await %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>

@@ -56,6 +56,20 @@
 // REDEFINE: %{expected} = COUNT
 // RUN: %{check}
 // COUNT: initialises the barrier at byte {{[0-9]+}} for 256 arrivals, expected 384
+//
+// Nobody passes turns, only one consumer takes them, or a barrier counts the threads of one consumer.
+// REDEFINE: %{change} = '/nvvm.barrier.arrive/d'
+// REDEFINE: %{expected} = TURN
+// RUN: %{check}
+// TURN: breaks the protocol of barriers: no role can go on: consumer 0 waits for its turn
+// REDEFINE: %{change} = '/nvvm.barrier id/d'
+// REDEFINE: %{expected} = UNTAKEN
+// RUN: %{check}
+// UNTAKEN: breaks the protocol of barriers: consumer {{[01]}} passes consumer {{[01]}} a turn before that took the last one
+// REDEFINE: %{change} = 's/number_of_threads = %[a-z0-9_]*/number_of_threads = %c128_i32/'
+// REDEFINE: %{expected} = THREADS
+// RUN: %{check}
+// THREADS: is a barrier of 128 threads, expected those of two consumers, 256
 
 !keys = !sparseattn_nv.channel<128x64xbf16, stages = 2>
 gpu.module @kernels {
@@ -79,12 +93,19 @@ gpu.module @kernels {
       sparseattn_nv.fill %v[%last] from %map[%c0, %c0, %c0] : !keys
     } consumers(2) registers(240) {
     ^bb0(%wg: i32):
+      %next = arith.subi %c1, %wg : i32
+      %begins = arith.cmpi eq, %wg, %c1 : i32
+      scf.if %begins {
+        sparseattn_nv.pass_turn %c0
+      }
       %k0 = sparseattn_nv.await %k[%c0] : !keys
       sparseattn_nv.release %k[%c0] : !keys
       scf.for %i = %c1 to %n step %c1 : i32 {
         %b = arith.subi %i, %c1 : i32
         %ki = sparseattn_nv.await %k[%i] : !keys
         %vi = sparseattn_nv.await %v[%b] : !keys
+        sparseattn_nv.take_turn %wg
+        sparseattn_nv.pass_turn %next
         sparseattn_nv.release %k[%i] : !keys
         sparseattn_nv.release %v[%b] : !keys
       }

@@ -285,3 +285,171 @@ gpu.module @kernels {
     gpu.return
   }
 }
+
+// -----
+// Two consumers take turns.
+gpu.module @kernels {
+  gpu.func @turns(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.take_turn %own
+        sparseattn_nv.pass_turn %next
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// Nobody begins.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @nobody_begins(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        // expected-error@+1 {{no role can go on: consumer 0 waits for its turn; consumer 1 waits for its turn}}
+        sparseattn_nv.take_turn %own
+        sparseattn_nv.pass_turn %next
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A consumer keeps its turn.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @dropped_pass(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        // expected-error@+1 {{no role can go on: consumer 1 waits for its turn}}
+        sparseattn_nv.take_turn %own
+        scf.if %last {
+          sparseattn_nv.pass_turn %next
+        }
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A consumer goes through more blocks than the other.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @uneven(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      %more = arith.addi %n, %own : i32
+      scf.for %i = %c0 to %more step %c1 : i32 {
+        // expected-error@+1 {{no role can go on: consumer 1 waits for its turn}}
+        sparseattn_nv.take_turn %own
+        sparseattn_nv.pass_turn %next
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A consumer passes its turn twice.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @twice(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      sparseattn_nv.take_turn %own
+      sparseattn_nv.pass_turn %next
+      // expected-error@+1 {{consumer 0 passes consumer 1 a turn before that took the last one}}
+      sparseattn_nv.pass_turn %next
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A consumer takes the turn of the other.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @swapped(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      // expected-error@+1 {{consumer 0 takes the turn of consumer 1}}
+      sparseattn_nv.take_turn %next
+      sparseattn_nv.pass_turn %own
+    }
+    gpu.return
+  }
+}
+
+// -----
+// There is no third consumer.
+gpu.module @kernels {
+  // expected-note@+1 {{found for block}}
+  gpu.func @nobody(%n: i32) kernel {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    sparseattn_nv.specialize producer registers(24) {
+    } consumers(2) registers(240) {
+    ^bb0(%own: i32):
+      %next = arith.subi %c1, %own : i32
+      %last = arith.cmpi eq, %own, %c1 : i32
+      scf.if %last {
+        sparseattn_nv.pass_turn %c0
+      }
+      %two = arith.addi %c1, %c1 : i32
+      sparseattn_nv.take_turn %own
+      // expected-error@+1 {{there is no consumer 2 to have a turn}}
+      sparseattn_nv.pass_turn %two
+    }
+    gpu.return
+  }
+}

@@ -36,15 +36,15 @@ def test_prepares_the_lists(tmp_path, monkeypatch):
 
 
 def test_a_kernel_for_each_length_class(tmp_path, capsys):
-    cases = [Case("test", 1, 4, 2, length, 128, "full") for length in (512, 8191, 8192, 16384, 131072)]
+    cases = [Case("test", 1, 4, 2, length, 128, "full") for length in (512, 2047, 2048, 16384, 131072)]
     assert kernels.prepare(tmp_path, cases) == 0
-    names = ["d128_full", "d128_full-keys8192"]
+    names = ["d128_full", "d128_full-keys2048"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names and len(capsys.readouterr().out.splitlines()) == 2
     assert [kernels.Library(tmp_path).place(case).name for case in cases] == [names[0]] * 2 + [names[1]] * 3
     library = kernels.Library(None)
     assert [library.place(case).name for case in reversed(cases)] == [names[1]] * 3 + [names[0]] * 2
     # It is the documents that are long or short.
-    documents = Case("test", 1, 4, 2, 32768, 128, "full", documents=8, layout="thd")
+    documents = Case("test", 1, 4, 2, 32768, 128, "full", documents=32, layout="thd")
     assert library.place(documents).name == "d128_full_thd"
 
 

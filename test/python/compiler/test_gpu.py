@@ -106,17 +106,17 @@ def test_expected_keys_are_of_the_usual_pipeline(tmp_path):
 def test_artefacts_by_length_class(tmp_path):
     spec, other = (kernels.spec(Case("test", 1, 4, 2, 512, dim, "full")) for dim in (128, 64))
     assert [gpu_artefact.round_keys(keys) for keys in (0, 1, 2, 3, 8191, 8192)] == [1, 1, 2, 2, 4096, 8192]
-    assert [gpu_artefact.length_class(spec, keys) for keys in (0, 8191, 8192, 1 << 20)] == [None, None, 8192, 8192]
+    assert [gpu_artefact.length_class(spec, keys) for keys in (0, 2047, 2048, 1 << 20)] == [None, None, 2048, 2048]
     assert gpu_artefact.length_class(other, 1 << 20) is None
     assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
     (tmp_path / f"{spec.name}-keysmany").mkdir()
     (tmp_path / f"{spec.name}-keysmany" / "manifest.json").touch()
     assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
-    long = gpu_artefact.compile_spec(spec, tmp_path, expected_keys=8192)
-    assert long == tmp_path / "d128_full-keys8192" and runtime.load(long).names == (spec.name,)
+    long = gpu_artefact.compile_spec(spec, tmp_path, expected_keys=2048)
+    assert long == tmp_path / "d128_full-keys2048" and runtime.load(long).names == (spec.name,)
     assert gpu_artefact.find_spec(spec, tmp_path, 512) == long == gpu_artefact.find_spec(spec, tmp_path, 1 << 20)
     short = gpu_artefact.compile_spec(spec, tmp_path)
-    assert [gpu_artefact.find_spec(spec, tmp_path, keys) for keys in (0, 8191, 8192)] == [short, short, long]
+    assert [gpu_artefact.find_spec(spec, tmp_path, keys) for keys in (0, 2047, 2048)] == [short, short, long]
 
 
 @pytest.mark.parametrize("text, reason", [

@@ -214,8 +214,8 @@ def test_kernels_by_length_class(tmp_path, monkeypatch):
     real = compiler.compile_gpu
     monkeypatch.setattr(compiler, "compile_gpu", lambda *arguments, **more: compiled.append(more["expected_keys"]) or real(*arguments, **more))
     spec = AttentionSpec("full", scale=0.78)
-    by_keys = {keys: kernels.gpu_kernel(spec, None, keys) for keys in (0, 1, 2048, 8191, 8192, 9000, 32768, 1 << 20)}
-    assert compiled == [None, 8192] and by_keys[0] is by_keys[8191] is not by_keys[8192] is by_keys[1 << 20]
+    by_keys = {keys: kernels.gpu_kernel(spec, None, keys) for keys in (0, 1, 1024, 2047, 2048, 9000, 32768, 1 << 20)}
+    assert compiled == [None, 2048] and by_keys[0] is by_keys[2047] is not by_keys[2048] is by_keys[1 << 20]
 
     def prepare(folder, *lengths):
         for keys in lengths:
@@ -223,9 +223,9 @@ def test_kernels_by_length_class(tmp_path, monkeypatch):
         return sorted(path.name for path in folder.iterdir())
 
     name = "d128_full_scale0p79"
-    assert prepare(tmp_path / "both", 2048, 32768) == [name, f"{name}-keys8192"]
+    assert prepare(tmp_path / "both", 1024, 32768) == [name, f"{name}-keys2048"]
     assert prepare(tmp_path / "all", None) == [name]
-    assert prepare(tmp_path / "long", 10000) == [f"{name}-keys8192"]
+    assert prepare(tmp_path / "long", 10000) == [f"{name}-keys2048"]
     with pytest.raises(ValueError, match="expected expected_keys of at least 1, found 0"):
         prepare(tmp_path / "all", 0)
     compiled.clear()

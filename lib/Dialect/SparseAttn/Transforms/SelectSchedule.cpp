@@ -106,7 +106,7 @@ private:
   static ScheduleAttr replaceKeyTile(ScheduleAttr schedule, int64_t keyTile) {
     return ScheduleAttr::get(schedule.getContext(), schedule.getQueryTile(), keyTile, schedule.getConsumers(),
                              schedule.getStages(), schedule.getProducerRegisters(), schedule.getConsumerRegisters(),
-                             schedule.getOrder());
+                             schedule.getOrder(), schedule.getPingPong());
   }
 
   /// `schedule` with the options in place of what it says.
@@ -117,7 +117,8 @@ private:
                                     pick(keyTile, schedule.getKeyTile()), pick(consumers, schedule.getConsumers()),
                                     pick(stages, schedule.getStages()),
                                     pick(producerRegisters, schedule.getProducerRegisters()),
-                                    pick(consumerRegisters, schedule.getConsumerRegisters()), schedule.getOrder());
+                                    pick(consumerRegisters, schedule.getConsumerRegisters()), schedule.getOrder(),
+                                    schedule.getPingPong());
   }
 
   template <typename OpTy>

@@ -52,6 +52,8 @@ private:
   void lower(PostOp post);
   void lower(TakeOp take);
   void lower(NextTileOp next);
+  void lower(TakeTurnOp take);
+  void lower(PassTurnOp pass);
 
   Value i32(int64_t value) { return arith::ConstantIntOp::create(b, b.getI32Type(), value); }
   LLVM::LLVMPointerType getPointerType() { return LLVM::LLVMPointerType::get(b.getContext(), 3); }
@@ -59,6 +61,8 @@ private:
     return LLVM::GEPOp::create(b, getPointerType(), b.getI8Type(), sharedMemory, ArrayRef<LLVM::GEPArg>{offset});
   }
   Slot getSlot(Value position, ChannelType type);
+  /// Number of the barrier at which a consumer waits for its turn.
+  Value getTurn(Value consumer) { return arith::AddIOp::create(b, consumer, i32(1)); }
   Value getParity(Value round) { return arith::AndIOp::create(b, round, i32(1)); }
   /// Byte offset of `stage` in an array that begins at `base`.
   Value getOffset(int64_t base, Value stage, int64_t size) {
@@ -106,8 +110,8 @@ LogicalResult KernelLowering::collect() {
     }
     bool isProducers = isa<FillOp, PostOp, NextTileOp>(op);
     Region *role = isProducers                            ? &roles.getProducerBody()
-                   : isa<AwaitOp, TakeOp, ReleaseOp>(op) ? &roles.getConsumerBody()
-                                                          : nullptr;
+                   : isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op) ? &roles.getConsumerBody()
+                                                                                  : nullptr;
     if (!role || role->isAncestor(op->getParentRegion()))
       return WalkResult::advance();
     op->emitOpError("is outside the role that runs it, the ")
@@ -256,6 +260,16 @@ void KernelLowering::lower(NextTileOp next) {
   next.replaceAllUsesWith(arith::AddIOp::create(b, blocks, taken).getResult());
 }
 
+/// The threads of the consumer that waits and of the one that passes the turn meet at a barrier of the former's own;
+/// barrier 0 is the block's.
+void KernelLowering::lower(TakeTurnOp take) {
+  NVVM::BarrierOp::create(b, TypeRange(), getTurn(take.getConsumer()), i32(2 * hopper::kWarpgroupThreads), NVVM::BarrierReductionAttr(), Value());
+}
+
+void KernelLowering::lower(PassTurnOp pass) {
+  NVVM::BarrierArriveOp::create(b, getTurn(pass.getConsumer()), i32(2 * hopper::kWarpgroupThreads));
+}
+
 void KernelLowering::lowerRoles(Value warp) {
   int64_t launch = hopper::getLaunchRegisters(roles.getNumThreads());
   auto setRegisters = [&](uint32_t count) {
@@ -305,9 +319,12 @@ LogicalResult KernelLowering::run() {
   SmallVector<Operation *> users;
   for (ChannelOp channel : channels)
     llvm::append_range(users, channel.getChannel().getUsers());
-  kernel.walk([&](NextTileOp next) { users.push_back(next); });
+  kernel.walk([&](Operation *op) {
+    if (isa<NextTileOp, TakeTurnOp, PassTurnOp>(op))
+      users.push_back(op);
+  });
   for (Operation *user : users)
-    TypeSwitch<Operation *>(user).Case<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp>(
+    TypeSwitch<Operation *>(user).Case<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp, TakeTurnOp, PassTurnOp>(
         [&](auto op) {
           b.setLoc(op.getLoc());
           b.setInsertionPoint(op);
@@ -324,7 +341,7 @@ static LogicalResult lowerKernel(gpu::GPUFuncOp kernel) {
   for (auto roles : kernel.getBody().getOps<SpecializeOp>())
     return KernelLowering(kernel, roles).run();
   WalkResult stray = kernel.walk([](Operation *op) {
-    if (!isa<ChannelOp, FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp>(op))
+    if (!isa<ChannelOp, FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp, TakeTurnOp, PassTurnOp>(op))
       return WalkResult::advance();
     op->emitOpError("needs roles: no sparseattn_nv.specialize in this kernel");
     return WalkResult::interrupt();

@@ -60,7 +60,7 @@ def SparseAttnNV_SpecializeOp : SparseAttnNV_Op<"specialize", [
     - (C3) register counts are multiples of 8 in [24, 256].
     - (C4) the roles' registers fit the pool: `producer_registers + consumers * consumer_registers <= (consumers + 1) * R`, where R is the number of registers of each thread at launch (256 for 1 consumer, 168 for 2, 128 for 3).
     - (C5) the producer region has no argument, the consumer region one of type i32.
-    - (C6) the producer region has no tensor with an encoding and no await, take, release, dot or wait.
+    - (C6) the producer region has no tensor with an encoding and no await, take, release, take_turn, pass_turn, dot or wait.
     - (C7) the consumer region has no fill, post or next_tile.
   }];
   let arguments = (ins I32Attr:$producer_registers, I32Attr:$consumers, I32Attr:$consumer_registers);
@@ -149,6 +149,27 @@ def SparseAttnNV_ReleaseOp : SparseAttnNV_Op<"release", [MemoryEffects<[MemRead,
   }];
   let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position);
   let assemblyFormat = "$channel `[` $position `]` attr-dict `:` qualified(type($channel))";
+}
+
+def SparseAttnNV_TakeTurnOp : SparseAttnNV_Op<"take_turn", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "wait until it is this consumer's turn";
+  let description = [{
+    Waits until another consumer passed the turn to `consumer`, the number of
+    this warpgroup, and takes it. What order consumers start their products in is
+    a matter of speed only.
+  }];
+  let arguments = (ins I32:$consumer);
+  let assemblyFormat = "$consumer attr-dict";
+}
+
+def SparseAttnNV_PassTurnOp : SparseAttnNV_Op<"pass_turn", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "pass the turn to another consumer";
+  let description = [{
+    Does not wait. `consumer` must have taken the turn that it was passed before:
+    two that nobody took are undefined.
+  }];
+  let arguments = (ins I32:$consumer);
+  let assemblyFormat = "$consumer attr-dict";
 }
 
 def SparseAttnNV_TileAtOp : SparseAttnNV_Op<"tile_at", [Pure]> {

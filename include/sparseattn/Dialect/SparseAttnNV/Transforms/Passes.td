@@ -267,6 +267,30 @@ def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
                            "::sparseattn::nv::SparseAttnNVDialect"];
 }
 
+def SparseAttnNVPingPong : Pass<"sparseattn-nv-ping-pong"> {
+  let summary = "consumers take turns to start their products";
+  let description = [{
+    Reads kernels with roles whose schedule has `ping_pong` and two consumers or
+    more.
+
+    *Holds afterwards:* a consumer starts the products of a block of keys, from
+    the first, which has no accumulator, to the last before the wait for it, in
+    its turn (`take_turn`, `pass_turn`), then passes the turn on: 0, 1, ..., 0.
+    The tensor cores then finish one consumer's scores first instead of all
+    consumers' together, and its softmax runs under the others' products
+    (FlashAttention-3's ping-pong scheduling).
+
+    Every consumer goes through as many blocks as the others, which
+    `sparseattn-nv-verify-channels` proves.
+
+    *Numerics:* bit-exact.
+
+    *Left to others:* named barriers (`sparseattn-nv-lower-channels`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
   let summary = "places of channels in shared memory";
   let description = [{

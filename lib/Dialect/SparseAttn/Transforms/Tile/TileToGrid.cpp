@@ -329,7 +329,8 @@ struct TileToGrid : sparseattn::impl::SparseAttnTileToGridBase<TileToGrid> {
     MLIRContext *context = &getContext();
     auto fallback = ScheduleAttr::getChecked(
         [&] { return getOperation()->emitError("options of sparseattn-tile-to-grid: "); }, context,
-        int64_t(queryTile), int64_t(keyTile), int64_t(2), int64_t(2), int64_t(24), int64_t(240), TileOrder::Natural);
+        int64_t(queryTile), int64_t(keyTile), int64_t(2), int64_t(2), int64_t(24), int64_t(240), TileOrder::Natural,
+        /*ping_pong=*/false);
     if (!fallback)
       return signalPassFailure();
     SmallVector<Operation *> ops;

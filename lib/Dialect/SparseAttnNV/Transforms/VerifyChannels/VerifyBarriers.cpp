@@ -29,10 +29,10 @@ namespace {
 
 /// What a thread does with shared memory. Addresses are bytes from its beginning.
 struct Access {
-  enum class Kind { Wait, Arrive, Expect, Load, Tile };
+  enum class Kind { Wait, Arrive, Expect, Load, Tile, TakeTurn, PassTurn };
   Kind kind;
   int64_t address;
-  /// Parity of a wait, bytes of an expectation, barrier of a load.
+  /// Parity of a wait, bytes of an expectation, barrier of a load, threads of a turn, whose address is the number of a barrier.
   int64_t detail;
   Operation *op;
 };
@@ -84,7 +84,7 @@ private:
 
 static bool touchesBarriers(Operation *op) {
   return isa<NVVM::MBarrierInitOp, NVVM::MBarrierTryWaitParityOp, NVVM::MBarrierArriveOp,
-             NVVM::MBarrierArriveExpectTxOp, NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
+             NVVM::MBarrierArriveExpectTxOp, NVVM::BarrierOp, NVVM::BarrierArriveOp, NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
 }
 
 std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, int64_t thread) {
@@ -152,6 +152,14 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
           add(op, Access::Kind::Wait, get(wait.getAddr()), get(wait.getPhase()));
         })
         .Case([&](NVVM::MBarrierArriveOp arrive) { add(op, Access::Kind::Arrive, get(arrive.getAddr()), 0); })
+        .Case([&](NVVM::BarrierOp barrier) {
+          if (barrier.getBarrierId() && barrier.getNumberOfThreads())
+            add(op, Access::Kind::TakeTurn, get(barrier.getBarrierId()), get(barrier.getNumberOfThreads()));
+        })
+        .Case([&](NVVM::BarrierArriveOp barrier) {
+          if (barrier.getBarrierId())
+            add(op, Access::Kind::PassTurn, get(barrier.getBarrierId()), get(barrier.getNumberOfThreads()));
+        })
         .Case([&](NVVM::MBarrierArriveExpectTxOp expect) {
           add(op, Access::Kind::Expect, get(expect.getAddr()), get(expect.getTxcount()));
         })
@@ -262,6 +270,16 @@ LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
       if (it == slots.end() || awaited[it->second.number] <= released[it->second.number])
         return access.op->emitOpError() << "names the tile at byte " << access.address
                                         << ", which the warp has not waited for or has released";
+      break;
+    }
+    case Access::Kind::TakeTurn:
+    case Access::Kind::PassTurn: {
+      int64_t both = 2 * hopper::kWarpgroupThreads;
+      if (access.detail != both)
+        return access.op->emitOpError() << "is a barrier of " << access.detail << " threads, expected those of two consumers, "
+                                        << both;
+      bool isTake = access.kind == Access::Kind::TakeTurn;
+      role.push_back({isTake ? ChannelEvent::Kind::TakeTurn : ChannelEvent::Kind::PassTurn, 0, access.address - 1, access.op});
       break;
     }
     case Access::Kind::Expect:

@@ -79,6 +79,19 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     return add(ChannelEvent::Kind::Await, await.getChannel(), await.getPosition());
   if (auto release = dyn_cast<ReleaseOp>(op))
     return add(ChannelEvent::Kind::Release, release.getChannel(), release.getPosition());
+  auto addTurn = [&](ChannelEvent::Kind kind, Value consumer) {
+    std::optional<int64_t> number = interpreter.get(consumer);
+    if (!number) {
+      unknown = op;
+      return false;
+    }
+    events.push_back({kind, 0, *number, op});
+    return true;
+  };
+  if (auto take = dyn_cast<TakeTurnOp>(op))
+    return addTurn(ChannelEvent::Kind::TakeTurn, take.getConsumer());
+  if (auto pass = dyn_cast<PassTurnOp>(op))
+    return addTurn(ChannelEvent::Kind::PassTurn, pass.getConsumer());
   if (isa<gpu::BlockIdOp>(op))
     interpreter.set(op->getResult(0), launch.block);
   if (isa<gpu::GridDimOp>(op))
@@ -116,7 +129,7 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common([](Operation *op) { return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp>(op); });
+  ScalarInterpreter common([](Operation *op) { return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op); });
   setArguments(common, kernel, launch);
   bool known = true;
   posted.clear();
