@@ -132,7 +132,7 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
     std::optional<MaskKind> mask;
     int64_t consumers, keyTile;
     bool pingPong = false;
-    int64_t leastKeys = 0;
+    int64_t leastKeys = 0, stages = 2;
   };
   static const Entry entries[] = {
       // Half the accumulator leaves registers for a third consumer. Turns gain on causal masks, and lose on full ones.
@@ -143,8 +143,11 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
       // More rows for each key that is loaded, for smaller tiles of keys, which gains on many keys; three consumers
       // gain from turns, two hardly.
       {128, 128, MaskKind::Full, 3, 80, /*pingPong=*/true, 2048},
-      {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 4096},
+      {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 2048},
       {128, 128, MaskKind::Mixed, 3, 80, /*pingPong=*/true, 32768},
+      {128, 128, MaskKind::Window, 3, 80, /*pingPong=*/true, 4096, /*stages=*/3},
+      // Edges of narrow windows are most of the work: small tiles, of which a warpgroup skips those it does not see.
+      {128, 128, MaskKind::Window, 3, 64, /*pingPong=*/false, 0, /*stages=*/4},
       {128, 128, std::nullopt, 2, 128},
       {192, 128, std::nullopt, 2, 128},
       {192, 192, MaskKind::Blocks, 2, 64},
@@ -157,7 +160,7 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
   auto add = [&](const Entry &entry, std::optional<MaskKind> mask, int64_t consumers, TileOrder order) {
     bool three = consumers == 3;
     rows.push_back({entry.headDim, entry.valueDim, mask, entry.leastKeys,
-                    ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, /*stages=*/2, three ? 32 : 40,
+                    ScheduleAttr::get(context, 64 * consumers, entry.keyTile, consumers, entry.stages, three ? 32 : 40,
                                       three ? 160 : 232, order, entry.pingPong)});
   };
   for (const Entry &entry : entries)

@@ -30,6 +30,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVLazyRescale());
   manager.addPass(createSparseAttnNVInsertChannels());
   manager.addPass(createSparseAttnNVSpecializeWarps());
+  manager.addPass(createSparseAttnNVSkipMaskedBlocks());
   manager.addPass(createSparseAttnNVOverlapSoftmax());
   manager.addPass(createSparseAttnNVPingPong());
   manager.addPass(createSparseAttnNVBalanceTiles());

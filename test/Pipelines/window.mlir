@@ -14,9 +14,9 @@
 // at the query's own position and at the far edge of the window are masked; those between are seen by every row.
 // TILES-LABEL: func.func @layer
 // TILES: scf.forall (%{{.*}}, %[[H:.*]], %{{.*}}) in (1, 16, %{{.*}})
-// TILES: sparseattn.load_tile %{{.*}} -> tensor<128x128xbf16>
+// TILES: sparseattn.load_tile %{{.*}} -> tensor<192x128xbf16>
 // TILES: %[[TAIL:.*]]:3 = scf.for
-// TILES: sparseattn.tile_dot %{{.*}} transpose_b : tensor<128x128xbf16>, tensor<128x128xbf16> -> tensor<128x128xf32>
+// TILES: sparseattn.tile_dot %{{.*}} transpose_b : tensor<192x128xbf16>, tensor<64x128xbf16> -> tensor<192x64xf32>
 // TILES: sparseattn.tile_mask %{{.*}} begin(%{{.*}}) end(%{{.*}})
 // TILES: math.exp2
 // TILES: sparseattn.tile_dot
@@ -25,7 +25,7 @@
 // TILES: scf.for {{.*}} = %[[FULL]]#0
 // TILES: sparseattn.tile_mask
 // TILES: tensor.parallel_insert_slice
-// TILES: mapping = [#sparseattn.grid<batch>, #sparseattn.grid<head>, #sparseattn.grid<query_tile>], sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
+// TILES: mapping = [#sparseattn.grid<batch>, #sparseattn.grid<head>, #sparseattn.grid<query_tile>], sparseattn.schedule = #sparseattn.schedule<query_tile = 192, key_tile = 64, consumers = 3, stages = 4, producer_registers = 32, consumer_registers = 160>
 //
 // As loops: tiles of query rows in parallel, key tiles inside the window.
 // LOOPS-LABEL: func.func @layer

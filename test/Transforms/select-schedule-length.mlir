@@ -4,8 +4,8 @@
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule --remarks-filter-passed=sparseattn-select-schedule -o %t/out 2> %t/err
 // RUN: FileCheck %s --input-file=%t/out --check-prefixes=CHECK,UNKNOWN
 // RUN: FileCheck %s --input-file=%t/err --check-prefix=REMARK
-// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=4095 | FileCheck %s --check-prefixes=CHECK,MIDDLE
-// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=4096 | FileCheck %s --check-prefixes=CHECK,LONG
+// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32767 | FileCheck %s --check-prefixes=CHECK,MIDDLE
+// RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32768 | FileCheck %s --check-prefixes=CHECK,LONG
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/table --remarks-filter-passed=sparseattn-select-schedule 2>&1 >/dev/null | FileCheck %s --check-prefix=USER
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=8192 | FileCheck %s --check-prefix=PIPELINE
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=8192 | FileCheck %s --check-prefix=PTX
@@ -41,19 +41,19 @@ func.func @full_long(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x2048x128xbf16>
 
 // CHECK-LABEL: func.func @causal_short
 // CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
-func.func @causal_short(%q: tensor<1x4095x8x128xbf16>) -> tensor<1x4095x8x128xbf16> {
+func.func @causal_short(%q: tensor<1x2047x8x128xbf16>) -> tensor<1x2047x8x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x4095x8x128xbf16>, tensor<1x4095x8x128xbf16>, tensor<1x4095x8x128xbf16>) -> tensor<1x4095x8x128xbf16>
-  return %o : tensor<1x4095x8x128xbf16>
+    : (tensor<1x2047x8x128xbf16>, tensor<1x2047x8x128xbf16>, tensor<1x2047x8x128xbf16>) -> tensor<1x2047x8x128xbf16>
+  return %o : tensor<1x2047x8x128xbf16>
 }
 
-// REMARK: Function=causal_long | Reason="{{.*}}: head dimensions 128 and 128, causal, at least 4096 keys; built-in table"
+// REMARK: Function=causal_long | Reason="{{.*}}: head dimensions 128 and 128, causal, at least 2048 keys; built-in table"
 // CHECK-LABEL: func.func @causal_long
 // CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>
-func.func @causal_long(%q: tensor<1x4096x8x128xbf16>) -> tensor<1x4096x8x128xbf16> {
+func.func @causal_long(%q: tensor<1x2048x8x128xbf16>) -> tensor<1x2048x8x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x4096x8x128xbf16>, tensor<1x4096x8x128xbf16>, tensor<1x4096x8x128xbf16>) -> tensor<1x4096x8x128xbf16>
-  return %o : tensor<1x4096x8x128xbf16>
+    : (tensor<1x2048x8x128xbf16>, tensor<1x2048x8x128xbf16>, tensor<1x2048x8x128xbf16>) -> tensor<1x2048x8x128xbf16>
+  return %o : tensor<1x2048x8x128xbf16>
 }
 
 // The type does not say how long the documents in it are; the option does.
@@ -84,12 +84,12 @@ func.func @ranges(%q: tensor<1x8x20000x128xbf16>, %range: tensor<1x20000x2xi32>)
 // UNKNOWN: query_tile = 128, key_tile = 128
 // MIDDLE: query_tile = 128, key_tile = 128
 // LONG: query_tile = 192, key_tile = 80
-func.func @dynamic(%q: tensor<1x8x?x128xbf16>) -> (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) {
+func.func @dynamic(%q: tensor<1x2x?x128xbf16>) -> (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) {
   %full = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
-    : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
-  %causal = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
-    : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
-  return %full, %causal : tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  %mixed = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  return %full, %mixed : tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>
 }
 
 // The type knows better than the option.
@@ -109,15 +109,22 @@ func.func @mixed(%q: tensor<1x2x32768x128xbf16>) -> tensor<1x2x32768x128xbf16> {
   return %o : tensor<1x2x32768x128xbf16>
 }
 
-// Other masks and head dimensions have one class.
-// CHECK-LABEL: func.func @window
-// CHECK: query_tile = 128, key_tile = 128
-func.func @window(%q: tensor<1x8x20000x128xbf16>) -> tensor<1x8x20000x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.window<100>)
-    : (tensor<1x8x20000x128xbf16>, tensor<1x8x20000x128xbf16>, tensor<1x8x20000x128xbf16>) -> tensor<1x8x20000x128xbf16>
-  return %o : tensor<1x8x20000x128xbf16>
+// The width of a window counts, whatever the length; of several, that of the widest.
+// CHECK-LABEL: func.func @windows
+// CHECK: query_tile = 192, key_tile = 64
+// CHECK: query_tile = 192, key_tile = 80
+// CHECK: query_tile = 192, key_tile = 80
+func.func @windows(%q: tensor<1x2x?x128xbf16>) -> (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) {
+  %narrow = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4095>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  %wide = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4096>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  %both = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.window<100>, #sparseattn.window<5000>]>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  return %narrow, %wide, %both : tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>
 }
 
+// Other masks and head dimensions have one class.
 // CHECK-LABEL: func.func @blocks
 // CHECK: query_tile = 128, key_tile = 128
 func.func @blocks(%q: tensor<1x8x20480x128xbf16>, %list: tensor<1x8x160x4xi32>) -> tensor<1x8x20480x128xbf16> {

@@ -40,7 +40,7 @@ struct ScheduleProblem {
   int64_t queryBlock = 0;
   /// Each row has a first and a last key that depend on numbers in memory.
   bool hasRanges = false;
-  /// Keys of a sequence; dynamic: not known.
+  /// Keys of a sequence, or for a window its width; dynamic: not known.
   int64_t keys = mlir::ShapedType::kDynamic;
 };
 

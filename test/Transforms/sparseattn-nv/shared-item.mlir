@@ -12,7 +12,11 @@
 // CHECK-NOT: sparseattn_nv.channel "c2"
 // CHECK: sparseattn_nv.specialize
 // CHECK: consumers(2)
-// The first block.
+// Blocks that no row of the warpgroup sees, then the first block.
+// CHECK: scf.for
+// CHECK: sparseattn_nv.await %[[K]][%[[NONE:.*]]]
+// CHECK-NEXT: sparseattn_nv.release %[[K]][%[[NONE]]]
+// CHECK-NEXT: }
 // CHECK: %[[FIRST:.*]] = sparseattn_nv.await %[[K]]
 // CHECK: sparseattn_nv.dot %{{.*}}, %[[FIRST]] transpose_b
 // Every other one beside the values of the one before.

@@ -39,7 +39,11 @@ static ScheduleProblem describe(OpTy op, int64_t expectedKeys) {
   problem.hasRanges = op.getValidRange() || (op.getCuSeqlensQ() && hasWindows);
   // A sequence of documents says nothing of their lengths.
   bool hasDocuments = op.getValidRange() || op.getCuSeqlensK();
-  if (!hasDocuments && !ShapedType::isDynamic(key.length))
+  if (problem.mask == MaskKind::Window) {
+    problem.keys = 0;
+    for (int64_t head = 0; head < (table ? kvHeads : 1); ++head)
+      problem.keys = std::max(problem.keys, *op.getKeys().getMaxVisibleKeys(head));
+  } else if (!hasDocuments && !ShapedType::isDynamic(key.length))
     problem.keys = key.length;
   else if (expectedKeys > 0)
     problem.keys = expectedKeys;

@@ -52,7 +52,7 @@ struct Iteration {
 };
 
 /// Key loops that follow each other, hand their values on, and number the blocks
-/// through, from 0 to the last loop's upper bound.
+/// through, from the first loop's lower to the last loop's upper bound.
 using Chain = SmallVector<Iteration>;
 
 } // namespace
@@ -137,9 +137,9 @@ static FailureOr<Chain> findChain(scf::ForOp first, std::string &reason) {
     if (failed(iteration))
       return failure();
     Value begin = loop.getLowerBound();
-    bool continues = chain.empty() ? isConstantIntValue(begin, 0) : begin == chain.back().loop.getUpperBound();
+    bool continues = chain.empty() || begin == chain.back().loop.getUpperBound();
     if (!continues || !isConstantIntValue(loop.getStep(), 1)) {
-      reason = "the loops do not number the blocks through, from 0 by 1";
+      reason = "the loops do not number the blocks through, by 1";
       return failure();
     }
     chain.push_back(std::move(*iteration));
@@ -159,7 +159,8 @@ namespace {
 class Overlap {
 public:
   Overlap(Chain &chain, OpBuilder &builder)
-      : chain(chain), builder(builder), loc(chain.front().loop.getLoc()), total(chain.back().loop.getUpperBound()) {}
+      : chain(chain), builder(builder), loc(chain.front().loop.getLoc()), begin(chain.front().loop.getLowerBound()),
+        end(chain.back().loop.getUpperBound()) {}
 
   void emit() {
     scf::ForOp last = chain.back().loop;
@@ -183,9 +184,10 @@ private:
   /// Without blocks the values stay what they were.
   SmallVector<Value> emitGuarded() {
     SmallVector<Value> init(chain.front().loop.getInitArgs());
-    if (std::optional<int64_t> blocks = getConstantIntValue(total); blocks && *blocks > 0)
+    std::optional<int64_t> from = getConstantIntValue(begin), to = getConstantIntValue(end);
+    if (from && to && *from < *to)
       return emitPipeline(init);
-    Value some = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sgt, total, constant(0));
+    Value some = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, begin, end);
     auto branch = scf::IfOp::create(builder, loc, ValueRange(init).getTypes(), some, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(branch.thenBlock());
@@ -202,7 +204,7 @@ private:
 
     // The first block has no predecessor to overlap with. It is masked, which is right for any block.
     IRMapping map;
-    map.map(first.loop.getInductionVar(), constant(0));
+    map.map(first.loop.getInductionVar(), begin);
     map.map(first.loop.getRegionIterArgs(), init);
     for (Operation &op : first.loop.getBody()->without_terminator())
       if (!first.isTail(&op))
@@ -214,7 +216,7 @@ private:
 
     // The tail of the last block, under which the next tile's queries can be loaded.
     cloneReleases();
-    Value position = arith::SubIOp::create(builder, loc, total, constant(1));
+    Value position = arith::SubIOp::create(builder, loc, end, constant(1));
     Iteration &last = chain.back();
     Value pending = emitTailDot(last, position, carried);
     Value sum = emitTailWait(last, position, pending);
@@ -261,7 +263,8 @@ private:
   /// and weighted values of the one before run together, the softmax of this
   /// block under the latter.
   SmallVector<Value> emitLoop(Iteration &it, ArrayRef<Value> carried) {
-    Value lower = arith::MaxSIOp::create(builder, loc, it.loop.getLowerBound(), constant(1));
+    Value second = arith::AddIOp::create(builder, loc, begin, constant(1));
+    Value lower = arith::MaxSIOp::create(builder, loc, it.loop.getLowerBound(), second);
     auto loop = scf::ForOp::create(builder, loc, lower, it.loop.getUpperBound(), it.loop.getStep(), carried);
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
@@ -298,8 +301,8 @@ private:
   Chain &chain;
   OpBuilder &builder;
   Location loc;
-  /// Number of blocks.
-  Value total;
+  /// Numbers of the first block and of the one behind the last.
+  Value begin, end;
   /// Behind the chain: items that the tail of the last block does not read.
   SmallVector<ReleaseOp> releases;
 };

@@ -32,6 +32,20 @@ static SmallVector<DotOp> findFirstProducts(SpecializeOp roles) {
   return firsts;
 }
 
+/// Items of the channels that these products read, which a consumer takes only to give them back.
+static SmallVector<AwaitOp> findSkipped(SpecializeOp roles, ArrayRef<DotOp> firsts) {
+  SmallVector<AwaitOp> skipped;
+  roles.getConsumerBody().walk([&](AwaitOp await) {
+    bool isRead = llvm::any_of(firsts, [&](DotOp dot) {
+      auto item = dot.getB().getDefiningOp<AwaitOp>();
+      return item && item.getChannel() == await.getChannel();
+    });
+    if (isRead && await.use_empty())
+      skipped.push_back(await);
+  });
+  return skipped;
+}
+
 static void addTurns(SpecializeOp roles, ArrayRef<DotOp> firsts) {
   ImplicitLocOpBuilder b(roles.getLoc(), roles);
   b.setInsertionPointToStart(roles.getConsumerBlock());
@@ -49,6 +63,13 @@ static void addTurns(SpecializeOp roles, ArrayRef<DotOp> firsts) {
     TakeTurnOp::create(b, own);
     // What else the consumer starts before it waits belongs to its turn.
     b.setInsertionPoint(*first.getResult().user_begin());
+    PassTurnOp::create(b, next);
+  }
+  // The others wait for this turn too.
+  for (AwaitOp await : findSkipped(roles, firsts)) {
+    b.setLoc(await.getLoc());
+    b.setInsertionPointAfter(await);
+    TakeTurnOp::create(b, own);
     PassTurnOp::create(b, next);
   }
 }

@@ -299,19 +299,21 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     agrees is taken, from the file of option `table`, then from this table (H100,
     H200):
 
-    | head dimensions | mask, keys | consumers | query tile | key tile | registers | ping-pong |
-    |---|---|---|---|---|---|---|
-    | 64, 64 | blocks | 2 | 128 | 128 | 40/232 | |
-    | 64, 64 | causal | 3 | 192 | 128 | 32/160 | yes |
-    | 64, 64 | others | 3 | 192 | 128 | 32/160 | |
-    | 96, 96 | full | 2 | 128 | 176 | 40/232 | |
-    | 96, 96 | others | 2 | 128 | 128 | 40/232 | |
-    | 128, 128 | full>=2048, causal>=4096, mixed>=32768 | 3 | 192 | 80 | 32/160 | yes |
-    | 128, 128 and 192, 128 | others | 2 | 128 | 128 | 40/232 | |
-    | 192, 192 | blocks | 2 | 128 | 64 | 40/232 | |
-    | 192, 192 | others | 2 | 128 | 112 | 40/232 | |
-    | 256, 256 | full, causal | 2 | 128 | 64 | 40/232 | yes |
-    | 256, 256 | others | 2 | 128 | 64 | 40/232 | |
+    | head dimensions | mask, keys | consumers | query tile | key tile | stages | registers | ping-pong |
+    |---|---|---|---|---|---|---|---|
+    | 64, 64 | blocks | 2 | 128 | 128 | 2 | 40/232 | |
+    | 64, 64 | causal | 3 | 192 | 128 | 2 | 32/160 | yes |
+    | 64, 64 | others | 3 | 192 | 128 | 2 | 32/160 | |
+    | 96, 96 | full | 2 | 128 | 176 | 2 | 40/232 | |
+    | 96, 96 | others | 2 | 128 | 128 | 2 | 40/232 | |
+    | 128, 128 | full>=2048, causal>=2048, mixed>=32768 | 3 | 192 | 80 | 2 | 32/160 | yes |
+    | 128, 128 | window>=4096 | 3 | 192 | 80 | 3 | 32/160 | yes |
+    | 128, 128 | window | 3 | 192 | 64 | 4 | 32/160 | |
+    | 128, 128 and 192, 128 | others | 2 | 128 | 128 | 2 | 40/232 | |
+    | 192, 192 | blocks | 2 | 128 | 64 | 2 | 40/232 | |
+    | 192, 192 | others | 2 | 128 | 112 | 2 | 40/232 | |
+    | 256, 256 | full, causal | 2 | 128 | 64 | 2 | 40/232 | yes |
+    | 256, 256 | others | 2 | 128 | 64 | 2 | 40/232 | |
 
     Masks: `full`; `causal`, when no query sees the future; `window`, when each
     sees a bounded number of keys; `mixed`, when KV heads differ; `blocks`, lists
@@ -320,7 +322,8 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     windows in documents), the key tile shrinks until they fit: 112 at 64. Tiles of
     `causal`, `mixed` and `blocks` start heaviest first.
 
-    A mask with `>=N` is a length class: the row is for N keys and more. The type
+    A mask with `>=N` is a length class: the row is for N keys and more. For a
+    window its width counts. The type
     of the keys says how many there are; where it leaves that open, and for
     documents, whose lengths it does not say, option `expected-keys` does. Without
     it, rows without a class are taken. The kernel is right for any number.

@@ -280,8 +280,8 @@ def SparseAttnNVPingPong : Pass<"sparseattn-nv-ping-pong"> {
     consumers' together, and its softmax runs under the others' products
     (FlashAttention-3's ping-pong scheduling).
 
-    Every consumer goes through as many blocks as the others, which
-    `sparseattn-nv-verify-channels` proves.
+    Every consumer takes as many turns as the others, one for each block that it
+    skips too, which `sparseattn-nv-verify-channels` proves.
 
     *Numerics:* bit-exact.
 
@@ -308,6 +308,28 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
     *Leaves to others:* the choice of tiles and stages that fit
     (`sparseattn-select-schedule`).
   }];
+}
+
+def SparseAttnNVSkipMaskedBlocks : Pass<"sparseattn-nv-skip-masked-blocks"> {
+  let summary = "no work on blocks of keys that all rows of a warpgroup mask";
+  let description = [{
+    Reads the key loops of two or more consumers, which visit the blocks that some
+    row of the query tile sees, from the last to the first, and their masks.
+
+    *Holds afterwards:* each consumer computes on the blocks that some of its own
+    64 rows sees, by bounds of the loops that depend on its number; it awaits and
+    releases the others, which come before (a causal mask) or behind those (a
+    window). One without rows that exist computes on none.
+
+    Begin and end of the keys of a row have to grow from row to row, or stay: they
+    are sums with, and minima and maxima of, row numbers and what all rows share.
+
+    *Numerics:* bit-exact: a block that is masked completely changes nothing.
+
+    Other masks, and lists of blocks, stay, with a missed remark that says why.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::sparseattn::nv::SparseAttnNVDialect"];
 }
 
 def SparseAttnNVSpecializeWarps : Pass<"sparseattn-nv-specialize-warps"> {
