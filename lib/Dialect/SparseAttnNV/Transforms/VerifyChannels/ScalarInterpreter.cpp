@@ -43,24 +43,42 @@ LogicalResult ScalarInterpreter::run(Block &block, const Visitor &visit) {
   return success();
 }
 
-/// Constant folding of the operation itself is its semantics: no second definition of arithmetic.
-static std::optional<int64_t> foldToNumber(Operation &op, const ScalarInterpreter &interpreter) {
+static OpFoldResult foldOnce(Operation &op, ArrayRef<int64_t> numbers) {
   SmallVector<Attribute> operands;
-  for (Value operand : op.getOperands()) {
-    std::optional<int64_t> number = interpreter.get(operand);
+  for (auto [operand, number] : llvm::zip(op.getOperands(), numbers)) {
     Type type = operand.getType();
     // Numbers are kept sign-extended; an i1 is 0 or -1 then.
-    if (!number || !type.isIntOrIndex())
-      return std::nullopt;
-    operands.push_back(IntegerAttr::get(type, type.isIndex() ? APInt(64, *number, true)
-                                                             : APInt(64, *number, true).trunc(type.getIntOrFloatBitWidth())));
+    if (!type.isIntOrIndex())
+      return nullptr;
+    unsigned width = type.isIndex() ? IndexType::kInternalStorageBitWidth : type.getIntOrFloatBitWidth();
+    operands.push_back(IntegerAttr::get(type, APInt(64, number, true).trunc(width)));
   }
   SmallVector<OpFoldResult> results;
-  if (failed(op.fold(operands, results)) || results.size() != 1)
-    return std::nullopt;
-  if (auto value = dyn_cast<Value>(results.front()))
-    return interpreter.get(value);
-  auto attr = dyn_cast<IntegerAttr>(cast<Attribute>(results.front()));
+  return succeeded(op.fold(operands, results)) && results.size() == 1 ? results.front() : nullptr;
+}
+
+OpFoldResult ConstantFolder::fold(Operation &op, ArrayRef<int64_t> operands) {
+  if (operands.size() > kMostOperands)
+    return foldOnce(op, operands);
+  auto get = [&](size_t index) { return index < operands.size() ? operands[index] : 0; };
+  auto [it, isNew] = known.try_emplace({&op, {get(0), get(1), get(2)}});
+  if (isNew)
+    it->second = foldOnce(op, operands);
+  return it->second;
+}
+
+std::optional<int64_t> ScalarInterpreter::fold(Operation &op) {
+  SmallVector<int64_t, 3> operands;
+  for (Value operand : op.getOperands()) {
+    std::optional<int64_t> number = get(operand);
+    if (!number)
+      return std::nullopt;
+    operands.push_back(*number);
+  }
+  OpFoldResult result = folder->fold(op, operands);
+  if (auto value = dyn_cast_if_present<Value>(result))
+    return get(value);
+  auto attr = dyn_cast_if_present<IntegerAttr>(dyn_cast_if_present<Attribute>(result));
   return attr ? std::optional(attr.getValue().getSExtValue()) : std::nullopt;
 }
 
@@ -75,7 +93,7 @@ LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
     return runWhile(op, visit);
   bool isScalar = op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
   if (isScalar && isa_and_nonnull<arith::ArithDialect>(op.getDialect())) {
-    set(op.getResult(0), foldToNumber(op, *this));
+    set(op.getResult(0), fold(op));
     return success();
   }
   visit(&op);

@@ -8,12 +8,28 @@
 #define SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_VERIFYCHANNELS_SCALARINTERPRETER_H
 
 #include "mlir/IR/Block.h"
+#include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/ADT/DenseMap.h"
 #include <functional>
 #include <optional>
+#include <tuple>
 
 namespace sparseattn::nv {
+
+/// Folds scalar operations of constants. Constant folding of an operation is its semantics here: there is no second
+/// definition of arithmetic. Remembers what it folded, for a kernel computes the same numbers in many of its launches.
+class ConstantFolder {
+public:
+  /// The result of `op`, which has one: a number, or the value whose number it is; null when it cannot be folded.
+  /// Expects a number for each operand.
+  mlir::OpFoldResult fold(mlir::Operation &op, llvm::ArrayRef<int64_t> operands);
+
+private:
+  static constexpr size_t kMostOperands = 3;
+  using Key = std::pair<mlir::Operation *, std::tuple<int64_t, int64_t, int64_t>>;
+  llvm::DenseMap<Key, mlir::OpFoldResult> known;
+};
 
 /// Runs integer arithmetic, `scf.for`, `scf.while` and `scf.if` on concrete integers. Values of other types, and
 /// integers from elsewhere (loads), are unknown.
@@ -24,8 +40,9 @@ public:
 
   /// `isInteresting` tells operations that no run may miss: control flow over unknown numbers is skipped when it holds
   /// none of them.
-  explicit ScalarInterpreter(std::function<bool(mlir::Operation *)> isInteresting)
-      : isInteresting(std::move(isInteresting)) {}
+  /// `folder` must live longer.
+  ScalarInterpreter(ConstantFolder &folder, std::function<bool(mlir::Operation *)> isInteresting)
+      : folder(&folder), isInteresting(std::move(isInteresting)) {}
 
   /// Nothing: it is not known.
   void set(mlir::Value value, std::optional<int64_t> number);
@@ -37,6 +54,7 @@ public:
   mlir::Operation *getFailure() const { return failed; }
 
 private:
+  std::optional<int64_t> fold(mlir::Operation &op);
   llvm::LogicalResult runOp(mlir::Operation &op, const Visitor &visit);
   llvm::LogicalResult runFor(mlir::Operation &op, const Visitor &visit);
   llvm::LogicalResult runIf(mlir::Operation &op, const Visitor &visit);
@@ -49,6 +67,7 @@ private:
     return llvm::failure();
   }
 
+  ConstantFolder *folder;
   std::function<bool(mlir::Operation *)> isInteresting;
   llvm::DenseMap<mlir::Value, int64_t> numbers;
   mlir::Operation *failed = nullptr;

@@ -64,6 +64,7 @@ private:
   static constexpr int64_t kBlocks = 5;
 
   gpu::GPUFuncOp kernel;
+  ConstantFolder folder;
   /// Rows of the tiles.
   llvm::SetVector<int64_t> rows;
   /// What made a launch unknown, and whether another one was not.
@@ -96,7 +97,7 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
   auto sharedPointer = LLVM::LLVMPointerType::get(kernel.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
   if (isProducer)
     stored.clear();
-  ScalarInterpreter interpreter(touchesBarriers);
+  ScalarInterpreter interpreter(folder, touchesBarriers);
   GlobalMemory memory(rows.empty() ? 1 : rows.front(), kBlocks);
   setArguments(interpreter, kernel, launch);
   auto set = [&](Operation &op, std::optional<int64_t> number) { interpreter.set(op.getResult(0), number); };

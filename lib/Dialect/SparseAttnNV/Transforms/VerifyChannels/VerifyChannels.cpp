@@ -44,6 +44,7 @@ private:
 
   gpu::GPUFuncOp kernel;
   SpecializeOp roles;
+  ConstantFolder folder;
   llvm::SetVector<Operation *> channels;
   SmallVector<std::string> names;
   /// Numbers that the producer posted, by channel and position, and how many tiles it asked for.
@@ -129,7 +130,9 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common([](Operation *op) { return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op); });
+  ScalarInterpreter common(folder, [](Operation *op) {
+    return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op);
+  });
   setArguments(common, kernel, launch);
   bool known = true;
   posted.clear();
