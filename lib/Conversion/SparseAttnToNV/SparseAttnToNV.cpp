@@ -67,7 +67,7 @@ static LogicalResult convertFunction(func::FuncOp function) {
 
   OpBuilder builder(function);
   Location loc = function.getLoc();
-  auto target = NVVM::NVVMTargetAttr::get(function.getContext(), /*optLevel=*/2, "nvptx64-nvidia-cuda", hopper::kChip,
+  auto target = NVVM::NVVMTargetAttr::get(function.getContext(), /*optLevel=*/1, "nvptx64-nvidia-cuda", hopper::kChip,
                                           hopper::kFeatures);
   auto module = gpu::GPUModuleOp::create(builder, loc, function.getName(), ArrayRef<Attribute>{target});
   builder.setInsertionPointToStart(module.getBody());

@@ -3,7 +3,7 @@
 // RUN: sparseattn-opt %s --sparseattn-tile-to-grid --sparseattn-tile-kv --sparseattn-split-masked-blocks --cse \
 // RUN:   --convert-sparseattn-to-nv | FileCheck %s
 //
-// CHECK: gpu.module @layer [#nvvm.target<chip = "sm_90a", features = "+ptx86">]
+// CHECK: gpu.module @layer [#nvvm.target<O = 1, chip = "sm_90a", features = "+ptx86">]
 // Tensor maps first; sizes, strides and addresses as they are needed.
 // CHECK: gpu.func @layer(%[[QUERIES:arg[0-9]+]]: !sparseattn_nv.tensor_map, %[[KEYS:arg[0-9]+]]: !sparseattn_nv.tensor_map, %[[VALUES:arg[0-9]+]]: !sparseattn_nv.tensor_map, %{{.*}}: i32
 // CHECK-SAME: sparseattn.schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first>
