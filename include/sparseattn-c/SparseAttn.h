@@ -187,8 +187,9 @@ SPARSEATTN_EXPORT SparseAttnResult *sparseattnCompileToFiles(const char *ir, siz
  * cubin. The runtime (sparseattn-c/Runtime.h) launches them. `pipeline` lowers to
  * level L3; NULL: "sparseattn-to-nvvm". "sparseattn-to-nvvm{expected-keys=N}"
  * chooses schedules for N keys where the types leave their number open; the
- * kernels are right for any. The result's text is the manifest. On failure no file
- * is left behind. */
+ * kernels are right for any. Its option schedule-table="FILE" names a file with
+ * schedules that come before the built-in ones. The result's text is the manifest.
+ * On failure no file is left behind. */
 SPARSEATTN_EXPORT SparseAttnResult *sparseattnCompileForGpu(const char *ir, size_t length, const char *pipeline,
                                                             const SparseAttnOptions *options, const char *ptxas,
                                                             const char *folder);

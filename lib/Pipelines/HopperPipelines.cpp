@@ -38,10 +38,11 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-void sparseattn::buildToNVVM(OpPassManager &manager, int64_t expectedKeys) {
+void sparseattn::buildToNVVM(OpPassManager &manager, int64_t expectedKeys, StringRef scheduleTable) {
   manager.addPass(createSparseAttnDecompose());
   SparseAttnSelectScheduleOptions schedule;
   schedule.expectedKeys = expectedKeys;
+  schedule.table = scheduleTable.str();
   manager.addPass(createSparseAttnSelectSchedule(schedule));
   // For what has no schedule in the table: tiles of a shape that warpgroups have.
   addTilePasses(manager, /*queryTile=*/2 * hopper::kMmaRows, /*keyTile=*/hopper::kMmaRows);

@@ -17,12 +17,12 @@ void sparseattn::registerPipelines() {
   mlir::PassPipelineRegistration<ToNVVMPipelineOptions>(
       "sparseattn-to-nvvm", "Lower attention on tensors (L0) to kernels of single threads (L3) for Hopper",
       [](mlir::OpPassManager &manager, const ToNVVMPipelineOptions &options) {
-        buildToNVVM(manager, options.expectedKeys);
+        buildToNVVM(manager, options.expectedKeys, options.scheduleTable.getValue());
       });
   mlir::PassPipelineRegistration<ToPTXPipelineOptions>(
       "sparseattn-to-ptx", "Lower attention on tensors (L0) to PTX or machine code for Hopper",
       [](mlir::OpPassManager &manager, const ToPTXPipelineOptions &options) {
-        buildToNVVM(manager, options.expectedKeys);
+        buildToNVVM(manager, options.expectedKeys, options.scheduleTable.getValue());
         buildNVVMToPTX(manager, options);
       });
   mlir::PassPipelineRegistration<HopperPipelineOptions>(

@@ -202,6 +202,7 @@ def compile_model_gpu(
     batch: int | None = None,
     cache_dtype: str | None = None,
     expected_keys: int | None = None,
+    schedule_table: str | None = None,
     ptxas: str | None = None,
     partial: bool = False,
     dump_levels: bool = False,
@@ -211,12 +212,16 @@ def compile_model_gpu(
     """Compiles the model at `path` for a Hopper GPU, to the folder `output`, which `sparseattn.runtime.load` opens.
 
     expected_keys: how many keys to choose schedules for where the model leaves it open; default `length`.
+    schedule_table: file with schedules that come before the built-in ones.
     ptxas: path of CUDA's assembler; None writes PTX only. partial: leave out layers that
     no kernel exists for, with a remark for each, instead of refusing the model.
 
     Returns the manifest, the plan as a table, and remarks. Raises FrontendError,
     CompilerError, LayersRefused or OutputError; then `output` is as it was.
     """
+    if schedule_table is not None:
+        # Not once for each layer, which --partial would leave out.
+        compiler.check_schedule_table(schedule_table)
     with new_folder(output, force) as new:
         levels = Levels(new / "levels" if dump_levels else None)
         planned = plan_model(
@@ -232,6 +237,7 @@ def compile_model_gpu(
             planned.kernels,
             new,
             expected_keys=expected_keys or length,
+            schedule_table=schedule_table,
             ptxas=ptxas,
             levels=levels,
             reproducer=reproducer,
@@ -252,6 +258,14 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
     return value
+
+
+def schedule_table(text: str) -> str:
+    try:
+        compiler.quote_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -281,6 +295,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="keys to choose schedules for, where the model leaves their number open (default: --length, if given)",
     )
     gpu.add_argument(
+        "--schedule-table", type=schedule_table, metavar="FILE",
+        help="schedules to choose before the built-in ones; sparseattn-select-schedule describes the rows",
+    )
+    gpu.add_argument(
         "--ptxas",
         metavar="PATH",
         help="CUDA's assembler (default: the first in PATH, CUDA_HOME, /usr/local/cuda and the package nvidia-cuda-nvcc, if any)",
@@ -299,7 +317,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; ends the program with status 2 when they do not go together."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    others = {"cpu": ("expected_keys", "ptxas", "no_ptxas", "partial"), gpu_artefact.TARGET: ("cpu", "features")}[options.target]
+    others = {"cpu": ("expected_keys", "schedule_table", "ptxas", "no_ptxas", "partial"), gpu_artefact.TARGET: ("cpu", "features")}[options.target]
     for name in others:
         if getattr(options, name):
             parser.error(f"--{name.replace('_', '-')} does not go with --target={options.target}")
@@ -325,6 +343,7 @@ def compile_as_asked(options: argparse.Namespace) -> tuple[dict, str, list[str]]
         options.input,
         options.output,
         expected_keys=options.expected_keys,
+        schedule_table=options.schedule_table,
         ptxas=ptxas,
         partial=options.partial,
         **common,

@@ -25,6 +25,7 @@ __all__ = [
     "LibraryNotFound",
     "Module",
     "Value",
+    "check_schedule_table",
     "compile_cpu",
     "compile_gpu",
     "compile_to_files",
@@ -109,6 +110,25 @@ def _path(path: PathLike | None) -> bytes | None:
 
 def _text(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
+
+
+def quote_path(path: PathLike) -> str:
+    """`path` as the value of an option in a pipeline, which has quotes but no escapes.
+
+    Raises ValueError when it cannot be one.
+    """
+    text = os.fsdecode(path)
+    if not text or text != text.strip() or not text.isprintable() or set('{}"') & set(text):
+        raise ValueError(
+            "expected a path without braces, double quotes, spaces around it and what cannot be printed, which a "
+            f"pipeline cannot name, found {text!r}: rename or copy the file"
+        )
+    return f'"{text}"'
+
+
+def check_schedule_table(path: PathLike) -> None:
+    """Reads a file of schedules as `compile_gpu` does. Raises CompilerError or ValueError when it cannot be used."""
+    run_pipeline("module {}", f"sparseattn-select-schedule{{table={quote_path(path)}}}", name=os.fsdecode(path))
 
 
 def _source(ir: str | bytes) -> bytes:
@@ -326,6 +346,7 @@ def compile_gpu(
     pipeline: str | None = None,
     name: str = "input",
     expected_keys: int | None = None,
+    schedule_table: PathLike | None = None,
     ptxas: PathLike | None = None,
     verify: bool = True,
     reproducer: PathLike | None = None,
@@ -338,14 +359,22 @@ def compile_gpu(
 
     expected_keys: how many keys to choose schedules for where the types leave it open (option
     `expected-keys` of `sparseattn-to-nvvm`, so not with another `pipeline`); the kernels are
-    right for any number.
+    right for any number. schedule_table: file with schedules that come before the built-in ones
+    (its option `schedule-table`; `sparseattn-select-schedule` describes the rows).
 
-    Raises CompilerError; then no file is left behind.
+    Raises CompilerError; then no file is left behind. Raises ValueError for a path that a
+    pipeline cannot name: with braces, double quotes, what cannot be printed, or spaces around it.
     """
+    chosen = []
     if expected_keys is not None:
+        chosen.append(("expected_keys", f"expected-keys={expected_keys}"))
+    if schedule_table is not None:
+        chosen.append(("schedule_table", f"schedule-table={quote_path(schedule_table)}"))
+    if chosen:
         if pipeline is not None:
-            raise ValueError("expected a pipeline or expected_keys, found both: expected_keys is of sparseattn-to-nvvm")
-        pipeline = f"sparseattn-to-nvvm{{expected-keys={expected_keys}}}"
+            name = chosen[0][0]
+            raise ValueError(f"expected a pipeline or {name}, found both: {name} is of sparseattn-to-nvvm")
+        pipeline = f"sparseattn-to-nvvm{{{' '.join(text for _, text in chosen)}}}"
     options = _options(name, verify, reproducer, dump)
     source = _source(ir)
     outcome = _take(

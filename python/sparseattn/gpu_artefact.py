@@ -94,12 +94,13 @@ def compile_layers(
     folder: Path,
     *,
     expected_keys: int | None = None,
+    schedule_table: str | None = None,
     ptxas: str | None = None,
     levels: Levels | None = None,
     reproducer: str | None = None,
 ) -> tuple[list[dict], list[Refusal]]:
     """Compiles the layers of the module `kernels` into the existing `folder`: PTX and, with `ptxas`, cubins.
-    expected_keys: as for `compiler.compile_gpu`.
+    expected_keys, schedule_table: as for `compiler.compile_gpu`.
 
     Returns the manifest's entries (lib/Runtime/README.md), one for each layer that has a
     kernel and named like it, with `info` saying `layer` and `kind`; and the other layers.
@@ -116,6 +117,7 @@ def compile_layers(
                         layer.name,
                         folder,
                         expected_keys=expected_keys,
+                        schedule_table=schedule_table,
                         ptxas=ptxas,
                         dump=dump,
                         reproducer=reproducer,
@@ -136,17 +138,26 @@ def compile_function(
     folder: Path,
     *,
     expected_keys: int | None = None,
+    schedule_table: str | None = None,
     ptxas: str | None = None,
     dump: str | None = None,
     reproducer: str | None = None,
 ) -> dict:
     """Compiles the module `text` of one function into the existing `folder`, which may hold other kernels.
 
-    name: of the input, in locations. expected_keys: as for `compiler.compile_gpu`. Returns the manifest's entry. Raises CompilerError; then `folder` is as it was.
+    name: of the input, in locations. expected_keys, schedule_table: as for `compiler.compile_gpu`. Returns the
+    manifest's entry. Raises CompilerError; then `folder` is as it was.
     """
     with tempfile.TemporaryDirectory() as scratch:
         kernels = compiler.compile_gpu(
-            text, scratch, name=name, expected_keys=expected_keys, ptxas=ptxas, dump=dump, reproducer=reproducer
+            text,
+            scratch,
+            name=name,
+            expected_keys=expected_keys,
+            schedule_table=schedule_table,
+            ptxas=ptxas,
+            dump=dump,
+            reproducer=reproducer,
         )["kernels"]
         if len(kernels) != 1:
             names = ", ".join(entry["name"] for entry in kernels)

@@ -9,11 +9,15 @@
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/table --remarks-filter-passed=sparseattn-select-schedule 2>&1 >/dev/null | FileCheck %s --check-prefix=USER
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=8192 | FileCheck %s --check-prefix=PIPELINE
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=8192 | FileCheck %s --check-prefix=PTX
+// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=schedule-table=%t/table | FileCheck %s --check-prefix=TABLE
+// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx='schedule-table="%t/table"' | FileCheck %s --check-prefix=TABLE-PTX
+// RUN: not sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=schedule-table=%t/none 2>&1 | FileCheck %s --check-prefix=NO-TABLE
 // RUN: not sparseattn-opt %t/user.mlir --sparseattn-select-schedule=expected-keys=-1 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 // RUN: not sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/zero 2>&1 | FileCheck %s --check-prefix=ZERO
 // RUN: not sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/greater 2>&1 | FileCheck %s --check-prefix=GREATER
 // RUN: not sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/kind 2>&1 | FileCheck %s --check-prefix=KIND
 
+// NO-TABLE: error: sparseattn-select-schedule: cannot read '{{.*}}none'
 // NEGATIVE: error: sparseattn-select-schedule: expected-keys is -1; expected a number of keys, or 0 where it is not known
 // ZERO: zero:2: expected a length class such as full>=8192, found 'full>=0'
 // GREATER: greater:1: expected a length class such as causal>=8192, found 'causal>8192'
@@ -155,6 +159,8 @@ func.func @known(%q: tensor<1x8x300x128xbf16>) -> tensor<1x8x300x128xbf16> {
 // PIPELINE: nvvm.maxntid = array<i32: 512>
 // PTX: .maxntid 384
 // PTX: .maxntid 512
+// TABLE-COUNT-2: nvvm.maxntid = array<i32: 256>
+// TABLE-PTX-COUNT-2: .maxntid 256
 func.func @open(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
     : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>

@@ -75,6 +75,9 @@ struct ToNVVMPipelineOptions : mlir::PassPipelineOptions<ToNVVMPipelineOptions> 
   Option<int64_t> expectedKeys{*this, "expected-keys",
                                llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
                                llvm::cl::init(0)};
+  Option<std::string> scheduleTable{*this, "schedule-table",
+                                    llvm::cl::desc("File with schedules that come before the built-in ones"),
+                                    llvm::cl::init("")};
 };
 
 /// Options of `sparseattn-to-ptx`.
@@ -82,6 +85,9 @@ struct ToPTXPipelineOptions : HopperPipelineOptions {
   Option<int64_t> expectedKeys{*this, "expected-keys",
                                llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
                                llvm::cl::init(0)};
+  Option<std::string> scheduleTable{*this, "schedule-table",
+                                    llvm::cl::desc("File with schedules that come before the built-in ones"),
+                                    llvm::cl::init("")};
 };
 
 /// Level L1 to level L2: each function with a grid loop becomes a kernel of
@@ -94,8 +100,8 @@ void buildTilesToWarpgroups(mlir::OpPassManager &manager);
 void buildWarpgroupsToNVVM(mlir::OpPassManager &manager);
 
 /// Level L0 to level L3 for Hopper: schedules, tiles, warpgroups, threads.
-/// `expectedKeys` is for `sparseattn-select-schedule`.
-void buildToNVVM(mlir::OpPassManager &manager, int64_t expectedKeys);
+/// `expectedKeys` and `scheduleTable` are the options `expected-keys` and `table` of `sparseattn-select-schedule`.
+void buildToNVVM(mlir::OpPassManager &manager, int64_t expectedKeys, llvm::StringRef scheduleTable);
 
 /// Level L3 to a `gpu.binary` with PTX or machine code.
 void buildNVVMToPTX(mlir::OpPassManager &manager, const HopperPipelineOptions &options);

@@ -179,6 +179,22 @@ func.func @main(%q: !q, %k: !q, %v: !q) -> !q {
     assert runtime.load(tmp_path / "out").manifest["kernels"][0]["block_threads"] == threads
 
 
+def test_schedule_table(tmp_path, capsys):
+    table = tmp_path / "my, table"
+    table.write_text("128 128 window #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>\n")
+    assert run(MODEL, tmp_path, "--no-ptxas", "--quiet", "--schedule-table", str(table)) == 0
+    entries = runtime.load(tmp_path / "out").manifest["kernels"]
+    assert [entry["block_threads"] for entry in entries] == [256, 512, 256]
+    capsys.readouterr()
+    # The table is at fault, not the layers.
+    table.write_text("128 128 window>0 #sparseattn.schedule<query_tile = 64>\n")
+    for path, message in ((table, "my, table:1: expected a length class such as window>=8192"), (tmp_path / "none", "cannot read '")):
+        assert run(MODEL, tmp_path, "--no-ptxas", "--partial", "--force", "--schedule-table", str(path)) == 1
+        error = capsys.readouterr().err
+        assert message in error and "layer_" not in error
+    assert [entry["block_threads"] for entry in runtime.load(tmp_path / "out").manifest["kernels"]] == [256, 512, 256]
+
+
 def test_layers_without_a_kernel(tmp_path, capsys):
     assert run(NARROW, tmp_path) == 1
     error = capsys.readouterr().err
@@ -233,6 +249,8 @@ def test_force_and_levels(tmp_path, capsys):
     (["--target=cpu", "--partial"], "--partial does not go with --target=cpu"),
     (["--target=cpu", "--expected-keys", "8"], "--expected-keys does not go with --target=cpu"),
     (["--target=sm_90a", "--expected-keys", "0"], "expected a number of at least 1, found 0"),
+    (["--target=cpu", "--schedule-table", "x"], "--schedule-table does not go with --target=cpu"),
+    (["--target=sm_90a", "--schedule-table", "a{b"], "argument --schedule-table: expected a path without braces"),
     (["--no-ptxas"], "--no-ptxas does not go with --target=cpu"),
     (["--target=sm_90a", "--no-ptxas", "--ptxas", "x"], "--ptxas does not go with --no-ptxas"),
 ])

@@ -103,6 +103,41 @@ def test_expected_keys_are_of_the_usual_pipeline(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["table", "two words", "a,b=c", "it's ä"])
+def test_schedule_table(name, tmp_path):
+    """Rows of the user come before the built-in ones, of their length class too."""
+    table = tmp_path / name
+    table.write_text("""
+128 128 full>=9000 #sparseattn.schedule<query_tile = 128, key_tile = 64>
+128 128 full #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>
+""")
+    text = kernels.spec(LONG[0]).text()
+    for keys, threads in ((None, 256), (8192, 256), (9000, 384)):
+        folder = tmp_path / f"keys-{keys}"
+        folder.mkdir()
+        contents = compiler.compile_gpu(text, folder, expected_keys=keys, schedule_table=table)
+        assert contents["kernels"][0]["block_threads"] == threads
+    compiler.check_schedule_table(table)
+
+
+def test_schedule_table_that_cannot_be_used(tmp_path):
+    text, out, table = kernels.spec(LONG[0]).text(), tmp_path / "out", tmp_path / "table"
+    out.mkdir()
+    with pytest.raises(ValueError, match="a pipeline or schedule_table, found both"):
+        compiler.compile_gpu(text, out, pipeline="sparseattn-to-nvvm", schedule_table=table)
+    for name in ("", " table", "table ", 'a"b', "a{b", "a}b", "a\nb", "a\0b"):
+        with pytest.raises(ValueError, match="expected a path without braces.*rename or copy the file"):
+            compiler.compile_gpu(text, out, schedule_table=name)
+    for contents, message in ((None, "cannot read '.*table'"), ("128 128 odd x", "table:1: expected a mask kind"),
+                              ("* * * #sparseattn.window<3>", "table:1: expected")):
+        if contents:
+            table.write_text(contents)
+        for use in (lambda: compiler.compile_gpu(text, out, schedule_table=table), lambda: compiler.check_schedule_table(table)):
+            with pytest.raises(CompilerError, match=message):
+                use()
+    assert not list(out.iterdir())
+
+
 def test_artefacts_by_length_class(tmp_path):
     spec, other = (kernels.spec(Case("test", 1, 4, 2, 512, dim, "full")) for dim in (128, 64))
     assert [gpu_artefact.round_keys(keys) for keys in (0, 1, 2, 3, 8191, 8192)] == [1, 1, 2, 2, 4096, 8192]
