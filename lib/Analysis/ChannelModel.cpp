@@ -256,8 +256,8 @@ std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace 
     for (const ChannelEvent &event : events)
       if (bool isTurn = event.kind == Event::TakeTurn || event.kind == Event::PassTurn;
           isTurn && (event.position < 0 || event.position >= consumers))
-        return ChannelProblem{Kind::BadPosition, "there is no consumer " + std::to_string(event.position) + " to have a turn",
-                              event};
+        return ChannelProblem{Kind::BadPosition,
+                              "there is no consumer " + std::to_string(event.position) + " to have a turn", event};
       else if (event.position < 0)
         return ChannelProblem{Kind::BadPosition,
                               "position " + std::to_string(event.position) + " of channel " +

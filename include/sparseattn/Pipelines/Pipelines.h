@@ -70,25 +70,22 @@ struct HopperPipelineOptions : mlir::PassPipelineOptions<HopperPipelineOptions> 
                               llvm::cl::init("")};
 };
 
-/// Options of `sparseattn-to-nvvm`.
-struct ToNVVMPipelineOptions : mlir::PassPipelineOptions<ToNVVMPipelineOptions> {
-  Option<int64_t> expectedKeys{*this, "expected-keys",
-                               llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
-                               llvm::cl::init(0)};
-  Option<std::string> scheduleTable{*this, "schedule-table",
-                                    llvm::cl::desc("File with schedules that come before the built-in ones"),
-                                    llvm::cl::init("")};
+/// Options that say how schedules are chosen, beside those of `Base`.
+template <typename Base>
+struct WithScheduleOptions : Base {
+  typename Base::template Option<int64_t> expectedKeys{
+      *this, "expected-keys", llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
+      llvm::cl::init(0)};
+  typename Base::template Option<std::string> scheduleTable{
+      *this, "schedule-table", llvm::cl::desc("File with schedules that come before the built-in ones"),
+      llvm::cl::init("")};
 };
 
+/// Options of `sparseattn-to-nvvm`.
+struct ToNVVMPipelineOptions : WithScheduleOptions<mlir::PassPipelineOptions<ToNVVMPipelineOptions>> {};
+
 /// Options of `sparseattn-to-ptx`.
-struct ToPTXPipelineOptions : HopperPipelineOptions {
-  Option<int64_t> expectedKeys{*this, "expected-keys",
-                               llvm::cl::desc("Keys to expect where the types leave it open; 0: not known"),
-                               llvm::cl::init(0)};
-  Option<std::string> scheduleTable{*this, "schedule-table",
-                                    llvm::cl::desc("File with schedules that come before the built-in ones"),
-                                    llvm::cl::init("")};
-};
+struct ToPTXPipelineOptions : WithScheduleOptions<HopperPipelineOptions> {};
 
 /// Level L1 to level L2: each function with a grid loop becomes a kernel of
 /// producer and consumer warpgroups in a `gpu.module`.

@@ -112,7 +112,8 @@ LogicalResult SpecializeOp::verifyRegions() {
     return tensor && tensor.getEncoding();
   };
   WalkResult producer = getProducerBody().walk([&](Operation *op) {
-    bool forbidden = isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp, DotOp, WaitOp>(op) || llvm::any_of(op->getResultTypes(), isFragment) ||
+    bool forbidden = isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp, DotOp, WaitOp>(op) ||
+                     llvm::any_of(op->getResultTypes(), isFragment) ||
                      llvm::any_of(op->getOperandTypes(), isFragment);
     if (!forbidden)
       return WalkResult::advance();

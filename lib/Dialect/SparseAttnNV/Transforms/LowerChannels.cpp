@@ -263,7 +263,8 @@ void KernelLowering::lower(NextTileOp next) {
 /// The threads of the consumer that waits and of the one that passes the turn meet at a barrier of the former's own;
 /// barrier 0 is the block's.
 void KernelLowering::lower(TakeTurnOp take) {
-  NVVM::BarrierOp::create(b, TypeRange(), getTurn(take.getConsumer()), i32(2 * hopper::kWarpgroupThreads), NVVM::BarrierReductionAttr(), Value());
+  NVVM::BarrierOp::create(b, TypeRange(), getTurn(take.getConsumer()), i32(2 * hopper::kWarpgroupThreads),
+                          NVVM::BarrierReductionAttr(), Value());
 }
 
 void KernelLowering::lower(PassTurnOp pass) {

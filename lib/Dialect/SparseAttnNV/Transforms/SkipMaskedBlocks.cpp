@@ -46,7 +46,8 @@ static bool growsByRow(Value bound) {
     Value less = op->getOperand(1);
     return growsByRow(op->getOperand(0)) && (less.getDefiningOp<tensor::SplatOp>() || matchPattern(less, m_Constant()));
   }
-  return isa_and_nonnull<arith::AddIOp, arith::MinSIOp, arith::MaxSIOp>(op) && llvm::all_of(op->getOperands(), growsByRow);
+  return isa_and_nonnull<arith::AddIOp, arith::MinSIOp, arith::MaxSIOp>(op) &&
+         llvm::all_of(op->getOperands(), growsByRow);
 }
 
 /// Such a bound for one row of the warpgroup.

@@ -249,7 +249,8 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
     - `stages`: blocks of keys and of values in flight.
     - `producer_registers`, `consumer_registers`: per thread.
     - `order`: in which order the tiles of a grid start.
-    - `ping_pong`: consumers take turns to start the products of a block, so that one's softmax runs under the others' products.
+    - `ping_pong`: consumers take turns to start the products of a block, so that one's softmax runs under the
+      others' products.
 
     Constraints: (A13) `query_tile` and `key_tile` lie in [1, 1024], `consumers`
     in [1, 3], `stages` in [1, 8], and registers are multiples of 8 in [24, 256].

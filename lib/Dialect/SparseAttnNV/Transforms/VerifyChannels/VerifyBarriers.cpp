@@ -32,7 +32,8 @@ struct Access {
   enum class Kind { Wait, Arrive, Expect, Load, Tile, TakeTurn, PassTurn };
   Kind kind;
   int64_t address;
-  /// Parity of a wait, bytes of an expectation, barrier of a load, threads of a turn, whose address is the number of a barrier.
+  /// Parity of a wait, bytes of an expectation, barrier of a load; threads of a turn, whose address is the number of
+  /// a barrier.
   int64_t detail;
   Operation *op;
 };
@@ -85,7 +86,8 @@ private:
 
 static bool touchesBarriers(Operation *op) {
   return isa<NVVM::MBarrierInitOp, NVVM::MBarrierTryWaitParityOp, NVVM::MBarrierArriveOp,
-             NVVM::MBarrierArriveExpectTxOp, NVVM::BarrierOp, NVVM::BarrierArriveOp, NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
+             NVVM::MBarrierArriveExpectTxOp, NVVM::BarrierOp, NVVM::BarrierArriveOp,
+             NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
 }
 
 std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, int64_t thread) {
@@ -277,10 +279,10 @@ LogicalResult BarrierVerifier::readConsumer(ArrayRef<Access> accesses) {
     case Access::Kind::PassTurn: {
       int64_t both = 2 * hopper::kWarpgroupThreads;
       if (access.detail != both)
-        return access.op->emitOpError() << "is a barrier of " << access.detail << " threads, expected those of two consumers, "
-                                        << both;
-      bool isTake = access.kind == Access::Kind::TakeTurn;
-      role.push_back({isTake ? ChannelEvent::Kind::TakeTurn : ChannelEvent::Kind::PassTurn, 0, access.address - 1, access.op});
+        return access.op->emitOpError() << "is a barrier of " << access.detail
+                                        << " threads, expected those of two consumers, " << both;
+      auto kind = access.kind == Access::Kind::TakeTurn ? ChannelEvent::Kind::TakeTurn : ChannelEvent::Kind::PassTurn;
+      role.push_back({kind, 0, access.address - 1, access.op});
       break;
     }
     case Access::Kind::Expect:
