@@ -79,7 +79,9 @@ def _compile_gpu(spec: AttentionSpec, folder: str | None, length_class: int | No
     # The runtime reads an artefact's files when it opens it.
     with tempfile.TemporaryDirectory() as scratch:
         with _reasons(spec, folder):
-            place = prepare_spec(spec, scratch, length_class)
+            place = gpu_artefact.compile_spec(
+                spec, pathlib.Path(scratch), expected_keys=length_class, ptxas=gpu_artefact.find_ptxas()
+            )
         return runtime.load(place)(spec.name)
 
 

@@ -26,6 +26,15 @@ gpu.module @kernels [#nvvm.target<O = 3, chip = "sm_90a", features = "+ptx88">] 
 
 // -----
 gpu.module @kernels [#nvvm.target<chip = "sm_90a", features = "+ptx88">] {
+  gpu.func @leftover_turn(%consumer: i32) kernel attributes {known_block_size = array<i32: 384, 1, 1>} {
+    // expected-error@+1 {{is left at the end of level L2; sparseattn-nv-lower-channels should have removed it}}
+    sparseattn_nv.take_turn %consumer
+    gpu.return
+  }
+}
+
+// -----
+gpu.module @kernels [#nvvm.target<chip = "sm_90a", features = "+ptx88">] {
   gpu.func @leftover_channel() kernel attributes {known_block_size = array<i32: 384, 1, 1>} {
     // expected-error@+1 {{is left at the end of level L2; sparseattn-nv-lower-channels should have removed it}}
     %c = sparseattn_nv.channel : !sparseattn_nv.channel<64x64xbf16, stages = 2>

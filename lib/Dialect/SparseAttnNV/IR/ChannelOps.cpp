@@ -112,8 +112,7 @@ LogicalResult SpecializeOp::verifyRegions() {
     return tensor && tensor.getEncoding();
   };
   WalkResult producer = getProducerBody().walk([&](Operation *op) {
-    bool forbidden = isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp, DotOp, WaitOp>(op) ||
-                     llvm::any_of(op->getResultTypes(), isFragment) ||
+    bool forbidden = isConsumerOp(op) || isa<DotOp, WaitOp>(op) || llvm::any_of(op->getResultTypes(), isFragment) ||
                      llvm::any_of(op->getOperandTypes(), isFragment);
     if (!forbidden)
       return WalkResult::advance();
@@ -126,7 +125,7 @@ LogicalResult SpecializeOp::verifyRegions() {
   if (producer.wasInterrupted())
     return failure();
   WalkResult consumer = getConsumerBody().walk([&](Operation *op) {
-    if (!isa<FillOp, PostOp, NextTileOp>(op))
+    if (!isProducerOp(op))
       return WalkResult::advance();
     InFlightDiagnostic diag = emitConstraint(*this, 7)
                               << "expected no " << op->getName().stripDialect()

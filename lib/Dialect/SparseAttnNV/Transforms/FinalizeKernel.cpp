@@ -32,7 +32,7 @@ using namespace sparseattn::nv;
 
 /// The pass that should have removed `op`.
 static StringRef getResponsiblePass(Operation *op) {
-  if (isa<AwaitOp, ChannelOp, EndOp, FillOp, NextTileOp, PostOp, ReleaseOp, SpecializeOp, TakeOp>(op))
+  if (isProducerOp(op) || isConsumerOp(op) || isa<ChannelOp, EndOp, SpecializeOp>(op))
     return "sparseattn-nv-lower-channels";
   if (isa<MmaChainOp, MmaWaitOp, SubtileOp, TileAtOp>(op))
     return "convert-sparseattn-nv-to-nvvm";

@@ -108,14 +108,13 @@ LogicalResult KernelLowering::collect() {
       }
       channels.push_back(channel);
     }
-    bool isProducers = isa<FillOp, PostOp, NextTileOp>(op);
-    Region *role = isProducers                            ? &roles.getProducerBody()
-                   : isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op) ? &roles.getConsumerBody()
-                                                                                  : nullptr;
+    Region *role = isProducerOp(op)   ? &roles.getProducerBody()
+                   : isConsumerOp(op) ? &roles.getConsumerBody()
+                                      : nullptr;
     if (!role || role->isAncestor(op->getParentRegion()))
       return WalkResult::advance();
     op->emitOpError("is outside the role that runs it, the ")
-        << (isProducers ? "producer" : "consumer") << " region of sparseattn_nv.specialize";
+        << (isProducerOp(op) ? "producer" : "consumer") << " region of sparseattn_nv.specialize";
     return WalkResult::interrupt();
   });
   if (result.wasInterrupted())
@@ -342,7 +341,7 @@ static LogicalResult lowerKernel(gpu::GPUFuncOp kernel) {
   for (auto roles : kernel.getBody().getOps<SpecializeOp>())
     return KernelLowering(kernel, roles).run();
   WalkResult stray = kernel.walk([](Operation *op) {
-    if (!isa<ChannelOp, FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, NextTileOp, TakeTurnOp, PassTurnOp>(op))
+    if (!isa<ChannelOp>(op) && !isProducerOp(op) && !isConsumerOp(op))
       return WalkResult::advance();
     op->emitOpError("needs roles: no sparseattn_nv.specialize in this kernel");
     return WalkResult::interrupt();

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/DescendingBlocks.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 #include "sparseattn/Target/HopperTarget.h"
@@ -37,15 +38,18 @@ struct MaskedLoops {
 
 } // namespace
 
+/// Whether a bound is sure to be the same for all rows.
+static bool isUniform(Value bound) {
+  return bound.getDefiningOp<tensor::SplatOp>() || matchPattern(bound, m_Constant());
+}
+
 /// Whether a bound is sure not to decrease from row to row.
 static bool growsByRow(Value bound) {
   Operation *op = bound.getDefiningOp();
-  if (isa_and_nonnull<RowsOp, tensor::SplatOp>(op) || matchPattern(bound, m_Constant()))
+  if (isUniform(bound) || isa_and_nonnull<RowsOp>(op))
     return true;
-  if (isa_and_nonnull<arith::SubIOp>(op)) {
-    Value less = op->getOperand(1);
-    return growsByRow(op->getOperand(0)) && (less.getDefiningOp<tensor::SplatOp>() || matchPattern(less, m_Constant()));
-  }
+  if (isa_and_nonnull<arith::SubIOp>(op))
+    return growsByRow(op->getOperand(0)) && isUniform(op->getOperand(1));
   return isa_and_nonnull<arith::AddIOp, arith::MinSIOp, arith::MaxSIOp>(op) &&
          llvm::all_of(op->getOperands(), growsByRow);
 }
@@ -66,19 +70,6 @@ static Value buildBound(ImplicitLocOpBuilder &b, Value bound, int64_t row) {
 
 static bool hasMask(scf::ForOp loop) { return !loop.getBody()->getOps<MaskOp>().empty(); }
 
-/// `column` is (last - iv) * columns.
-static bool matchColumn(Value column, scf::ForOp loop, Value &last, int64_t &columns) {
-  APInt factor;
-  auto product = column.getDefiningOp<arith::MulIOp>();
-  auto block = product ? product.getLhs().getDefiningOp<arith::SubIOp>() : arith::SubIOp();
-  if (!block || !matchPattern(product.getRhs(), m_ConstantInt(&factor)) || block.getRhs() != loop.getInductionVar() ||
-      !loop.isDefinedOutsideOfLoop(block.getLhs()))
-    return false;
-  last = block.getLhs();
-  columns = factor.getSExtValue();
-  return true;
-}
-
 /// Fails with the reason when no block can be skipped.
 static FailureOr<MaskedLoops> findMaskedLoops(Block &tile, std::string &reason) {
   MaskedLoops chain;
@@ -94,9 +85,11 @@ static FailureOr<MaskedLoops> findMaskedLoops(Block &tile, std::string &reason) 
     chain.loops.push_back(loop);
     loop.walk([&](MaskOp mask) {
       MaskedLoops found;
-      bool isKnown = mask->getParentOp() == loop && matchColumn(mask.getColumn(), loop, found.last, found.columns);
+      found.columns = mask.getSource().getType().getDimSize(1);
+      found.last = matchDescendingBlocks(loop, mask.getColumn(), found.columns);
       found.begin = mask.getBegin();
       found.end = mask.getEnd();
+      bool isKnown = mask->getParentOp() == loop && found.last;
       if (!isKnown || (chain.last && (found.last != chain.last || found.columns != chain.columns ||
                                       found.begin != chain.begin || found.end != chain.end)))
         reason = "blocks of keys do not follow each other, from the last to the first, under one mask";
@@ -164,7 +157,8 @@ static void skipBlocks(MaskedLoops &chain, ImplicitLocOpBuilder &b) {
   scf::ForOp first = chain.loops.front(), final = chain.loops.back();
   Value zero = constant(0), columns = constant(chain.columns), total = final.getUpperBound();
   Value blocks = add(chain.last, constant(1));
-  // The iteration behind the one whose block begins with a key, or holds the one before.
+  // How many iterations read blocks that hold the key of a bound or later ones; with `roundUp`, that begin there or
+  // later.
   auto iterationOf = [&](Value bound, int64_t row, bool roundUp) -> Value {
     Value key = arith::MaxSIOp::create(b, buildBound(b, bound, row), zero);
     key = roundUp ? add(key, constant(chain.columns - 1)) : key;
@@ -183,19 +177,20 @@ static void skipBlocks(MaskedLoops &chain, ImplicitLocOpBuilder &b) {
   emitSkip(b, first, zero, from);
   // Where the loops hand over, for these rows: what is full for all rows of the tile is full for them.
   Value next = from;
-  for (auto [index, loop] : llvm::enumerate(MutableArrayRef(chain.loops))) {
+  MutableArrayRef<scf::ForOp> loops = chain.loops;
+  for (auto [loop, after] : llvm::zip(loops.drop_back(), loops.drop_front())) {
     Value upper = loop.getUpperBound();
-    bool isLast = index + 1 == chain.loops.size();
-    bool isMasked = hasMask(loop), isNextMasked = !isLast && hasMask(chain.loops[index + 1]);
-    if (isMasked && !isNextMasked && chain.end && !isLast)
+    if (hasMask(loop) && !hasMask(after) && chain.end)
       upper = iterationOf(chain.end, 0, /*roundUp=*/false);
-    else if (!isMasked && isNextMasked && chain.begin)
+    else if (!hasMask(loop) && hasMask(after) && chain.begin)
       upper = iterationOf(chain.begin, lastRow, /*roundUp=*/true);
-    upper = isLast ? to : clamp(upper, next, to);
+    upper = clamp(upper, next, to);
     loop.setLowerBound(next);
     loop.setUpperBound(upper);
     next = upper;
   }
+  final.setLowerBound(next);
+  final.setUpperBound(to);
   // What only products with keys read, such as the queries, is released before the rest is skipped.
   Operation *behind = final->getNextNode();
   while (isa<ReleaseOp>(behind))

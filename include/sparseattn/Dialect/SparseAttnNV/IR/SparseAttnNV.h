@@ -40,4 +40,13 @@ inline constexpr int64_t kTileCounters = 1 << 16;
 #define GET_OP_CLASSES
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNVOps.h.inc"
 
+namespace sparseattn::nv {
+/// Operations on channels, tiles and turns that only the producer, or only the
+/// consumers, may run; `sparseattn-nv-lower-channels` removes them.
+inline bool isProducerOp(mlir::Operation *op) { return mlir::isa<FillOp, PostOp, NextTileOp>(op); }
+inline bool isConsumerOp(mlir::Operation *op) {
+  return mlir::isa<AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op);
+}
+} // namespace sparseattn::nv
+
 #endif // SPARSEATTN_DIALECT_SPARSEATTNNV_IR_SPARSEATTNNV_H

@@ -8,7 +8,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/Matchers.h"
+#include "sparseattn/Dialect/SparseAttn/Transforms/DescendingBlocks.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Passes.h"
 #include "sparseattn/Dialect/SparseAttn/Transforms/Transforms.h"
 
@@ -19,27 +19,6 @@ namespace sparseattn {
 
 using namespace mlir;
 using namespace sparseattn;
-
-/// The block of iteration 0, which is `a` when the mask's column is
-/// `(a - iv) * columns`; null when it is something else.
-static Value matchDescendingBlocks(scf::ForOp loop, TileMaskOp mask, int64_t columns) {
-  if (!matchPattern(loop.getStep(), m_One()))
-    return {};
-  Value block = mask.getColumn();
-  if (auto product = block.getDefiningOp<arith::MulIOp>()) {
-    APInt factor;
-    if (!matchPattern(product.getRhs(), m_ConstantInt(&factor)) || factor.getSExtValue() != columns)
-      return {};
-    block = product.getLhs();
-  } else if (columns != 1) {
-    return {};
-  }
-  auto difference = block.getDefiningOp<arith::SubIOp>();
-  if (!difference || difference.getRhs() != loop.getInductionVar() ||
-      !loop.isDefinedOutsideOfLoop(difference.getLhs()))
-    return {};
-  return difference.getLhs();
-}
 
 static void dropFull(TileMaskOp mask) {
   mask.getFullBeginMutable().clear();
@@ -104,7 +83,7 @@ static void guardMask(TileMaskOp mask, int64_t columns) {
 void sparseattn::splitMaskedBlocks(TileMaskOp mask) {
   int64_t columns = cast<RankedTensorType>(mask.getTile().getType()).getDimSize(1);
   if (auto loop = dyn_cast<scf::ForOp>(mask->getParentOp()))
-    if (Value last = matchDescendingBlocks(loop, mask, columns);
+    if (Value last = matchDescendingBlocks(loop, mask.getColumn(), columns);
         last && loop.isDefinedOutsideOfLoop(mask.getFullBegin()) && loop.isDefinedOutsideOfLoop(mask.getFullEnd()))
       return splitLoop(loop, mask, last, columns);
   guardMask(mask, columns);

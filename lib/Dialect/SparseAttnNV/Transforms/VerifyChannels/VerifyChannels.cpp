@@ -130,9 +130,7 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common(folder, [](Operation *op) {
-    return isa<FillOp, PostOp, AwaitOp, TakeOp, ReleaseOp, TakeTurnOp, PassTurnOp>(op);
-  });
+  ScalarInterpreter common(folder, [](Operation *op) { return isa<FillOp, PostOp>(op) || isConsumerOp(op); });
   setArguments(common, kernel, launch);
   bool known = true;
   posted.clear();
