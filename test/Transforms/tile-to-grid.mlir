@@ -5,15 +5,19 @@
 
 // OPTION: error: options of sparseattn-tile-to-grid: (A13) expected query_tile in [1, 1024], found 0
 
-// Dynamic lengths: the last tile has fewer rows. Eight query heads of a group of two share four KV heads.
+// Dynamic lengths: the first tile has fewer rows. Eight query heads of a group of two share four KV heads.
 // CHECK-LABEL: func.func @dynamic(
 // CHECK-SAME: %[[Q:.*]]: tensor<2x8x?x64xbf16>, %[[K:.*]]: tensor<2x4x?x64xbf16>, %[[V:.*]]: tensor<2x4x?x32xbf16>, %[[SINK:.*]]: tensor<8xf32>)
 func.func @dynamic(%q: tensor<2x8x?x64xbf16>, %k: tensor<2x4x?x64xbf16>, %v: tensor<2x4x?x32xbf16>, %sink: tensor<8xf32>)
     -> (tensor<2x8x?x32xbf16>, tensor<2x8x?xf32>) {
   // CHECK: %[[GRID:.*]]:2 = scf.forall (%[[B:.*]], %[[H:.*]], %[[T:.*]]) in (2, 8, %{{.*}}) shared_outs(%[[O:.*]] = %{{.*}}, %[[L:.*]] = %{{.*}}) -> (tensor<2x8x?x32xbf16>, tensor<2x8x?xf32>)
-  // CHECK: %[[FIRST:.*]] = arith.muli %[[T]],
-  // CHECK: %[[LEFT:.*]] = arith.subi %{{.*}}, %[[FIRST]]
-  // CHECK: %[[COUNT:.*]] = arith.minsi %[[LEFT]], %c16
+  // CHECK: %[[LAST:.*]] = arith.subi %[[TILES:.*]], %c1
+  // CHECK: %[[BEHIND:.*]] = arith.subi %[[LAST]], %[[T]]
+  // CHECK: %[[ROWSBEHIND:.*]] = arith.muli %[[BEHIND]], %c16
+  // CHECK: %[[END:.*]] = arith.subi %{{.*}}, %[[ROWSBEHIND]]
+  // CHECK: %[[BEGIN:.*]] = arith.subi %[[END]], %c16
+  // CHECK: %[[FIRST:.*]] = arith.maxsi %[[BEGIN]], %c0
+  // CHECK: %[[COUNT:.*]] = arith.minsi %[[END]], %c16
   // CHECK: %[[POS:.*]] = arith.addi %{{.*}}, %[[FIRST]]
   // CHECK: %[[TILE:.*]] = sparseattn.load_tile %[[Q]][%[[B]], %[[H]], %[[FIRST]]] : tensor<2x8x?x64xbf16> -> tensor<16x64xbf16>
   // CHECK: %[[KVH:.*]] = arith.divui %[[H]],

@@ -430,8 +430,10 @@ def SparseAttnTileToGrid : Pass<"sparseattn-tile-to-grid"> {
     `schedule.query_tile` rows a tile, which loads the query tile, attends to one
     KV head (`streaming_attention`) and inserts the rows that exist into the
     results. Its mapping names the three dimensions (`#sparseattn.grid<batch>`,
-    `head`, `query_tile`), and it carries the schedule as `sparseattn.schedule`. Packed
-    documents (layout `thd`) have tiles of their own: `T / rows + documents`
+    `head`, `query_tile`), and it carries the schedule as `sparseattn.schedule`.
+    Where rows are left over, the first tile is the one with fewer, since early
+    queries see few keys under most patterns; under lists of blocks, which count
+    queries from the first, it is the last. Packed documents (layout `thd`) have tiles of their own: `T / rows + documents`
     tiles are enough, and those left over store nothing.
 
     *When it cannot:* a missed remark (category `sparseattn-tile-to-grid`) with

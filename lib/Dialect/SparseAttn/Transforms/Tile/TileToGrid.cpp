@@ -123,10 +123,21 @@ template <typename OpTy>
 void GridBuilder<OpTy>::locate(Tile &tile, Value index) {
   if (documents)
     return locateInDocuments(tile, index);
-  tile.firstRow = k.mul(index, rows);
-  bool isWhole = !ShapedType::isDynamic(queries) && queries % rows == 0;
-  tile.count = isWhole ? k.constant(rows)
-                       : k.min(k.constant(rows), k.sub(k.dim(op.getQuery(), dims.seq), tile.firstRow));
+  Value length = k.dim(op.getQuery(), dims.seq);
+  if (!ShapedType::isDynamic(queries) && queries % rows == 0) {
+    tile.firstRow = k.mul(index, rows);
+    tile.count = k.constant(rows);
+  } else if (std::is_same_v<OpTy, SparseAttentionOp>) {
+    // Lists belong to blocks of queries that are counted from the first one.
+    tile.firstRow = k.mul(index, rows);
+    tile.count = k.min(k.constant(rows), k.sub(length, tile.firstRow));
+  } else {
+    // The tile that is not full comes first: under a causal mask the last one has the most work, which few rows would
+    // make no shorter.
+    Value end = k.sub(length, k.mul(k.sub(k.sub(countTiles(), 1), index), rows));
+    tile.firstRow = k.max(k.sub(end, rows), k.constant(0));
+    tile.count = k.min(end, k.constant(rows));
+  }
   Value offset = op.getQOffset();
   if (!offset && op.getKeys().isTokenAligned())
     offset = buildQueryOffset(b, loc, offset, op.getQuery(), op.getKey(), op.getLayout());
