@@ -153,6 +153,10 @@ json::Array ManifestWriter::operands() const {
   return list;
 }
 
+/// Heads whose tiles come one after the other at most. More would all begin with the tiles that load the keys of a head
+/// for the first time, and wait for memory together; then none would load any.
+static constexpr int64_t kGroupedHeads = 32;
+
 /// Bytes of keys and values that blocks at work should share in the L2 cache (50 MB). Where tiles differ in work,
 /// a group must have many of them, or the last blocks of it wait; where they do not, a smaller group loses nothing.
 static int64_t getSharedBytes(ScheduleAttr schedule) {
@@ -179,7 +183,7 @@ json::Array ManifestWriter::derived(ScheduleAttr schedule) const {
       value("head_bytes", "sum", "key_bytes", 1),
       value("cached_kv_heads", "largest_power_of_two", getSharedBytes(schedule), "head_bytes"),
       value("cached_heads", "product", "cached_kv_heads", "group"),
-      value("head_group", "minimum", "cached_heads", "heads"),
+      json::Object{{"name", "head_group"}, {"minimum", json::Array{"cached_heads", "heads", kGroupedHeads}}},
   };
   llvm::append_range(list, common);
   if (!hasSize("S1")) {
