@@ -53,10 +53,10 @@ def measure(options) -> int:
             continue
         others, missing = peers.programs(case, q, k, v, ours.reference_options.get("selection"), options.peers)
         programs = {"ours": ours, **others}
-        times = timing.interleaved(programs, options.rounds, options.seed)
+        times, flushed = timing.interleaved(programs, options.rounds, options.seed)
         order += [name for name in others if name not in order]
         rows.append({"suite": suite, "group": case.group, "case": case.name, "flops": case.flops, "error": error,
-                     "times": times, "missing": missing})
+                     "flushed": flushed, "times": times, "missing": missing})
         print(report.table(rows[-1:], order).splitlines()[-1], flush=True)
         report.write_json(options.output / "bench.json", machine, rows)
     text = "\n\n".join([report.table(rows, order), *(report.groups(rows, peer) for peer in order)]) + "\n"
