@@ -135,15 +135,15 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
     int64_t leastKeys = 0, stages = 2;
   };
   static const Entry entries[] = {
-      // Half the accumulator leaves registers for a third consumer. Turns gain on causal masks, and lose on full ones.
-      {64, 64, MaskKind::Causal, 3, 128, /*pingPong=*/true},
+      // Half the accumulator leaves registers for a third consumer.
+      {64, 64, MaskKind::Full, 3, 128, /*pingPong=*/true, 0, /*stages=*/3},
+      {64, 64, MaskKind::Causal, 3, 128, /*pingPong=*/true, 0, /*stages=*/3},
       {64, 64, std::nullopt, 3, 128},
       {96, 96, MaskKind::Full, 2, 176},
       {96, 96, std::nullopt, 2, 128},
-      // More rows for each key that is loaded, for smaller tiles of keys, which gains on many keys; three consumers
-      // gain from turns, two hardly.
-      {128, 128, MaskKind::Full, 3, 80, /*pingPong=*/true, 2048},
-      {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 2048},
+      // More rows for each key that is loaded, for smaller tiles of keys; three consumers gain from turns, two hardly.
+      {128, 128, MaskKind::Full, 3, 80, /*pingPong=*/true, 0, /*stages=*/3},
+      {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 0, /*stages=*/3},
       {128, 128, MaskKind::Mixed, 3, 80, /*pingPong=*/true, 32768},
       {128, 128, MaskKind::Window, 3, 80, /*pingPong=*/true, 4096, /*stages=*/3},
       // Edges of narrow windows are most of the work: small tiles, of which a warpgroup skips those it does not see.

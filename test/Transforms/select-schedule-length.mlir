@@ -7,8 +7,8 @@
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32767 | FileCheck %s --check-prefixes=CHECK,MIDDLE
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32768 | FileCheck %s --check-prefixes=CHECK,LONG
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/table --remarks-filter-passed=sparseattn-select-schedule 2>&1 >/dev/null | FileCheck %s --check-prefix=USER
-// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=8192 | FileCheck %s --check-prefix=PIPELINE
-// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=8192 | FileCheck %s --check-prefix=PTX
+// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=40000 | FileCheck %s --check-prefix=PIPELINE
+// RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=40000 | FileCheck %s --check-prefix=PTX
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=schedule-table=%t/table | FileCheck %s --check-prefix=TABLE
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx='schedule-table="%t/table"' | FileCheck %s --check-prefix=TABLE-PTX
 // RUN: not sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=schedule-table=%t/none 2>&1 | FileCheck %s --check-prefix=NO-TABLE
@@ -24,93 +24,79 @@
 // KIND: kind:1: expected a mask kind (full, causal, window, mixed, blocks) or *, found 'diagonal'
 
 //--- all.mlir
-// Both sides of the boundaries, in each layout.
-// REMARK: Function=full_short | Reason="{{.*}}: head dimensions 128 and 128, full; built-in table"
-// CHECK-LABEL: func.func @full_short
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
-func.func @full_short(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x2047x128xbf16>) -> tensor<1x8x100x128xbf16> {
-  %o = sparseattn.attention %q, %k, %k keys(#sparseattn.full)
-    : (tensor<1x8x100x128xbf16>, tensor<1x8x2047x128xbf16>, tensor<1x8x2047x128xbf16>) -> tensor<1x8x100x128xbf16>
-  return %o : tensor<1x8x100x128xbf16>
-}
-
-// REMARK: Function=full_long | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>: head dimensions 128 and 128, full, at least 2048 keys; built-in table"
-// CHECK-LABEL: func.func @full_long
-// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>
-func.func @full_long(%q: tensor<1x8x100x128xbf16>, %k: tensor<1x8x2048x128xbf16>) -> tensor<1x8x100x128xbf16> {
-  %o = sparseattn.attention %q, %k, %k keys(#sparseattn.full)
-    : (tensor<1x8x100x128xbf16>, tensor<1x8x2048x128xbf16>, tensor<1x8x2048x128xbf16>) -> tensor<1x8x100x128xbf16>
-  return %o : tensor<1x8x100x128xbf16>
-}
-
-// CHECK-LABEL: func.func @causal_short
+// Both sides of the boundary, in each layout.
+// REMARK: Function=mixed_short | Reason="{{.*}}: head dimensions 128 and 128, mixed; built-in table"
+// CHECK-LABEL: func.func @mixed_short
 // CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
-func.func @causal_short(%q: tensor<1x2047x8x128xbf16>) -> tensor<1x2047x8x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x2047x8x128xbf16>, tensor<1x2047x8x128xbf16>, tensor<1x2047x8x128xbf16>) -> tensor<1x2047x8x128xbf16>
-  return %o : tensor<1x2047x8x128xbf16>
+func.func @mixed_short(%q: tensor<1x2x100x128xbf16>, %k: tensor<1x2x32767x128xbf16>) -> tensor<1x2x100x128xbf16> {
+  %o = sparseattn.attention %q, %k, %k keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x100x128xbf16>, tensor<1x2x32767x128xbf16>, tensor<1x2x32767x128xbf16>) -> tensor<1x2x100x128xbf16>
+  return %o : tensor<1x2x100x128xbf16>
 }
 
-// REMARK: Function=causal_long | Reason="{{.*}}: head dimensions 128 and 128, causal, at least 2048 keys; built-in table"
-// CHECK-LABEL: func.func @causal_long
+// REMARK: Function=mixed_long | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>: head dimensions 128 and 128, mixed, at least 32768 keys; built-in table"
+// CHECK-LABEL: func.func @mixed_long
 // CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>
-func.func @causal_long(%q: tensor<1x2048x8x128xbf16>) -> tensor<1x2048x8x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) layout(bshd)
-    : (tensor<1x2048x8x128xbf16>, tensor<1x2048x8x128xbf16>, tensor<1x2048x8x128xbf16>) -> tensor<1x2048x8x128xbf16>
-  return %o : tensor<1x2048x8x128xbf16>
+func.func @mixed_long(%q: tensor<1x2x100x128xbf16>, %k: tensor<1x2x32768x128xbf16>) -> tensor<1x2x100x128xbf16> {
+  %o = sparseattn.attention %q, %k, %k keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x100x128xbf16>, tensor<1x2x32768x128xbf16>, tensor<1x2x32768x128xbf16>) -> tensor<1x2x100x128xbf16>
+  return %o : tensor<1x2x100x128xbf16>
+}
+
+// CHECK-LABEL: func.func @bshd_short
+// CHECK: query_tile = 128, key_tile = 128
+func.func @bshd_short(%q: tensor<1x32767x2x128xbf16>) -> tensor<1x32767x2x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) layout(bshd)
+    : (tensor<1x32767x2x128xbf16>, tensor<1x32767x2x128xbf16>, tensor<1x32767x2x128xbf16>) -> tensor<1x32767x2x128xbf16>
+  return %o : tensor<1x32767x2x128xbf16>
+}
+
+// CHECK-LABEL: func.func @bshd_long
+// CHECK: query_tile = 192, key_tile = 80
+func.func @bshd_long(%q: tensor<1x32768x2x128xbf16>) -> tensor<1x32768x2x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) layout(bshd)
+    : (tensor<1x32768x2x128xbf16>, tensor<1x32768x2x128xbf16>, tensor<1x32768x2x128xbf16>) -> tensor<1x32768x2x128xbf16>
+  return %o : tensor<1x32768x2x128xbf16>
 }
 
 // The type does not say how long the documents in it are; the option does.
 // CHECK-LABEL: func.func @packed_documents
 // UNKNOWN: query_tile = 128, key_tile = 128
-// MIDDLE: query_tile = 192, key_tile = 80
+// MIDDLE: query_tile = 128, key_tile = 128
 // LONG: query_tile = 192, key_tile = 80
-func.func @packed_documents(%q: tensor<20000x8x128xbf16>, %starts: tensor<?xi32>) -> tensor<20000x8x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full) cu_seqlens(%starts, %starts) layout(thd)
-    : (tensor<20000x8x128xbf16>, tensor<20000x8x128xbf16>, tensor<20000x8x128xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<20000x8x128xbf16>
-  return %o : tensor<20000x8x128xbf16>
+func.func @packed_documents(%q: tensor<40000x2x128xbf16>, %starts: tensor<?xi32>) -> tensor<40000x2x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) cu_seqlens(%starts, %starts) layout(thd)
+    : (tensor<40000x2x128xbf16>, tensor<40000x2x128xbf16>, tensor<40000x2x128xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<40000x2x128xbf16>
+  return %o : tensor<40000x2x128xbf16>
 }
 
 // CHECK-LABEL: func.func @ranges
 // UNKNOWN: query_tile = 128, key_tile = 128
-// MIDDLE: query_tile = 192, key_tile = 80
+// MIDDLE: query_tile = 128, key_tile = 128
 // LONG: query_tile = 192, key_tile = 80
-func.func @ranges(%q: tensor<1x8x20000x128xbf16>, %range: tensor<1x20000x2xi32>) -> tensor<1x8x20000x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full) valid_range(%range)
-    : (tensor<1x8x20000x128xbf16>, tensor<1x8x20000x128xbf16>, tensor<1x8x20000x128xbf16>, tensor<1x20000x2xi32>) -> tensor<1x8x20000x128xbf16>
-  return %o : tensor<1x8x20000x128xbf16>
+func.func @ranges(%q: tensor<1x2x40000x128xbf16>, %range: tensor<1x40000x2xi32>) -> tensor<1x2x40000x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) valid_range(%range)
+    : (tensor<1x2x40000x128xbf16>, tensor<1x2x40000x128xbf16>, tensor<1x2x40000x128xbf16>, tensor<1x40000x2xi32>) -> tensor<1x2x40000x128xbf16>
+  return %o : tensor<1x2x40000x128xbf16>
 }
 
 // CHECK-LABEL: func.func @dynamic
 // UNKNOWN: query_tile = 128, key_tile = 128
-// MIDDLE: query_tile = 192, key_tile = 80
-// LONG: query_tile = 192, key_tile = 80
-// UNKNOWN: query_tile = 128, key_tile = 128
 // MIDDLE: query_tile = 128, key_tile = 128
 // LONG: query_tile = 192, key_tile = 80
-func.func @dynamic(%q: tensor<1x2x?x128xbf16>) -> (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) {
-  %full = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
+func.func @dynamic(%q: tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
     : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
-  %mixed = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
-    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
-  return %full, %mixed : tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>
+  return %o : tensor<1x2x?x128xbf16>
 }
 
 // The type knows better than the option.
 // CHECK-LABEL: func.func @static
 // CHECK: query_tile = 128, key_tile = 128
-func.func @static(%q: tensor<1x8x100x128xbf16>) -> tensor<1x8x100x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
-    : (tensor<1x8x100x128xbf16>, tensor<1x8x100x128xbf16>, tensor<1x8x100x128xbf16>) -> tensor<1x8x100x128xbf16>
-  return %o : tensor<1x8x100x128xbf16>
-}
-
-// CHECK-LABEL: func.func @mixed
-// CHECK: query_tile = 192, key_tile = 80
-func.func @mixed(%q: tensor<1x2x32768x128xbf16>) -> tensor<1x2x32768x128xbf16> {
+func.func @static(%q: tensor<1x2x100x128xbf16>) -> tensor<1x2x100x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
-    : (tensor<1x2x32768x128xbf16>, tensor<1x2x32768x128xbf16>, tensor<1x2x32768x128xbf16>) -> tensor<1x2x32768x128xbf16>
-  return %o : tensor<1x2x32768x128xbf16>
+    : (tensor<1x2x100x128xbf16>, tensor<1x2x100x128xbf16>, tensor<1x2x100x128xbf16>) -> tensor<1x2x100x128xbf16>
+  return %o : tensor<1x2x100x128xbf16>
 }
 
 // The width of a window counts, whatever the length; of several, that of the widest.
@@ -146,14 +132,14 @@ func.func @dim_64(%q: tensor<1x8x20000x64xbf16>) -> tensor<1x8x20000x64xbf16> {
 }
 
 //--- user.mlir
-// USER: Function=known | Reason="{{.*}}key_tile = 32{{.*}}: head dimensions 128 and 128, full, at least 300 keys; row 1 of {{.*}}table"
-func.func @known(%q: tensor<1x8x300x128xbf16>) -> tensor<1x8x300x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
-    : (tensor<1x8x300x128xbf16>, tensor<1x8x300x128xbf16>, tensor<1x8x300x128xbf16>) -> tensor<1x8x300x128xbf16>
-  return %o : tensor<1x8x300x128xbf16>
+// USER: Function=known | Reason="{{.*}}key_tile = 32{{.*}}: head dimensions 128 and 128, mixed, at least 300 keys; row 1 of {{.*}}table"
+func.func @known(%q: tensor<1x2x300x128xbf16>) -> tensor<1x2x300x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x300x128xbf16>, tensor<1x2x300x128xbf16>, tensor<1x2x300x128xbf16>) -> tensor<1x2x300x128xbf16>
+  return %o : tensor<1x2x300x128xbf16>
 }
 
-// USER: Function=open | Reason="{{.*}}key_tile = 64{{.*}}: head dimensions 128 and 128, full; row 2 of {{.*}}table"
+// USER: Function=open | Reason="{{.*}}key_tile = 64{{.*}}: head dimensions 128 and 128, mixed; row 2 of {{.*}}table"
 // PIPELINE: gpu.module
 // PIPELINE: nvvm.maxntid = array<i32: 384>
 // PIPELINE: nvvm.maxntid = array<i32: 512>
@@ -161,15 +147,15 @@ func.func @known(%q: tensor<1x8x300x128xbf16>) -> tensor<1x8x300x128xbf16> {
 // PTX: .maxntid 512
 // TABLE-COUNT-2: nvvm.maxntid = array<i32: 256>
 // TABLE-PTX-COUNT-2: .maxntid 256
-func.func @open(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
-  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
-    : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
-  return %o : tensor<1x8x?x128xbf16>
+func.func @open(%q: tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  return %o : tensor<1x2x?x128xbf16>
 }
 
 //--- table
 // A class, and the others.
-* * full>=300 #sparseattn.schedule<query_tile = 64, key_tile = 32, consumers = 1>
+* * mixed>=300 #sparseattn.schedule<query_tile = 64, key_tile = 32, consumers = 1>
 * * * #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>
 
 //--- zero

@@ -7,25 +7,25 @@
 // RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="table=%t/missing" 2>&1 | FileCheck %s --check-prefix=MISSING
 // RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="chip=sm_100a" 2>&1 | FileCheck %s --check-prefix=CHIP
 // RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="key-tile=208" 2>&1 | FileCheck %s --check-prefix=BIG
-// RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="consumers=3" 2>&1 | FileCheck %s --check-prefix=ROWS
+// RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="consumers=2" 2>&1 | FileCheck %s --check-prefix=ROWS
 // RUN: not sparseattn-opt %t/main.mlir --sparseattn-select-schedule="key-tile=40" 2>&1 | FileCheck %s --check-prefix=DEPTH
 
 // USER: schedule = #sparseattn.schedule<query_tile = 64, key_tile = 32, consumers = 1, order = heaviest_first>
 // BROKEN: broken:2: expected a mask kind (full, causal, window, mixed, blocks) or *, found 'diagonal'
 // MISSING: error: sparseattn-select-schedule: cannot read '{{.*}}missing'
 // CHIP: error: sparseattn-select-schedule: there is no table for chip 'sm_100a', only for sm_90a
-// BIG: error: 'sparseattn.attention' op does not fit with #sparseattn.schedule<query_tile = 128, key_tile = 208, producer_registers = 40, consumer_registers = 232, order = heaviest_first> (head dimensions 128 and 128, causal)
-// BIG: note: shared memory (bytes): 246016 of 232448, too much; (128*128 + 2*208*(128+128))*2 + 256
-// BIG: note: registers of a consumer thread: 250 of 232, too much; 208/2 + 128/2 + 208/4 + 30
-// BIG: note: registers of all warpgroups: 64512 of 64512; (40 + 2*232)*128
+// BIG: error: 'sparseattn.attention' op does not fit with #sparseattn.schedule<query_tile = 192, key_tile = 208, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true> (head dimensions 128 and 128, causal)
+// BIG: note: shared memory (bytes): 368896 of 232448, too much; (192*128 + 3*208*(128+128))*2 + 256
+// BIG: note: registers of a consumer thread: 250 of 160, too much; 208/2 + 128/2 + 208/4 + 30
+// BIG: note: registers of all warpgroups: 65536 of 65536; (32 + 3*160)*128
 // BIG: note: choose a smaller key_tile, or fewer stages
-// ROWS: error: 'sparseattn.attention' op has no schedule: query_tile is 128; 3 consumers compute 192 rows
+// ROWS: error: 'sparseattn.attention' op has no schedule: query_tile is 192; 2 consumers compute 128 rows
 // DEPTH: error: 'sparseattn.attention' op has no schedule: key_tile is 40; wgmma takes multiples of 16 up to 256
 
 //--- all.mlir
-// REMARK: remark: [Passed] attention | Category:sparseattn-select-schedule | Function=causal_128 | Reason="#sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>: head dimensions 128 and 128, causal; built-in table"
+// REMARK: remark: [Passed] attention | Category:sparseattn-select-schedule | Function=causal_128 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>: head dimensions 128 and 128, causal; built-in table"
 // CHECK-LABEL: func.func @causal_128
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, order = heaviest_first, ping_pong = true>
 func.func @causal_128(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
     : (tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
@@ -33,7 +33,7 @@ func.func @causal_128(%q: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
 }
 
 // CHECK-LABEL: func.func @full_128
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 80, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>
 func.func @full_128(%q: tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
     : (tensor<1x8x?x128xf16>, tensor<1x8x?x128xf16>, tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16>
@@ -70,7 +70,7 @@ func.func @mixed_heads(%q: tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16> {
 // Ranges of keys in memory take 4 registers of a thread, which 160 do not have beside tiles of 128 keys.
 // REMARK: Function=ranges_64 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 112, {{.*}}: head dimensions 64 and 64, full; built-in table; key_tile leaves registers for ranges of keys"
 // CHECK-LABEL: func.func @ranges_64
-// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, producer_registers = 32, consumer_registers = 160>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>
 func.func @ranges_64(%q: tensor<1x8x?x64xbf16>, %range: tensor<1x?x2xi32>) -> tensor<1x8x?x64xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full) valid_range(%range)
     : (tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>, tensor<1x?x2xi32>) -> tensor<1x8x?x64xbf16>

@@ -27,7 +27,7 @@ CASES = [
     *[Case("test", 1, heads, kv_heads, 777, 128, "causal") for heads, kv_heads in ((16, 1), (3, 1), (3, 3), (48, 16))],
     *[Case("test", 1, 4, 4, length, 128, "causal", extras=("sink", "softcap", "lse")) for length in (1, 100, 1000, 4096)],
     *variants(),
-    # Schedules for long sequences.
+    # Few queries over many keys.
     *[Case("test", 2, 4, 2, length, 128, mask, keys=keys, layout=layout, dtype=dtype, extras=("lse",))
       for mask, lengths in (("full", (2048, 2127, 10001)), ("causal", (4096, 4175, 20001))) for keys in lengths
       for length, layout, dtype in ((1, "bhsd", "bf16"), (191, "bshd", "f16"), (193, "bhsd", "bf16"), (1000, "bhsd", "bf16"))],

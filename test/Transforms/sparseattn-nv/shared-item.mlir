@@ -38,6 +38,7 @@
 
 func.func @shared(%q: tensor<1x8x?x128xbf16>, %k: tensor<1x2x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %k, %k keys(#sparseattn.causal)
+    {schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232>}
     : (tensor<1x8x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x8x?x128xbf16>
   return %o : tensor<1x8x?x128xbf16>
 }

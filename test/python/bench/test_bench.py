@@ -36,16 +36,16 @@ def test_prepares_the_lists(tmp_path, monkeypatch):
 
 
 def test_a_kernel_for_each_length_class(tmp_path, capsys):
-    cases = [Case("test", 1, 4, 2, length, 128, "full") for length in (512, 2047, 2048, 16384, 131072)]
+    cases = [Case("test", 1, 4, 2, length, 128, "mixed", window=64) for length in (512, 32767, 32768, 65536, 131072)]
     assert kernels.prepare(tmp_path, cases) == 0
-    names = ["d128_full", "d128_full-keys2048"]
+    names = [f"d128_table_1xcausal_1xwindow64{suffix}" for suffix in ("", "-keys32768")]
     assert sorted(path.name for path in tmp_path.iterdir()) == names and len(capsys.readouterr().out.splitlines()) == 2
     assert [kernels.Library(tmp_path).place(case).name for case in cases] == [names[0]] * 2 + [names[1]] * 3
     library = kernels.Library(None)
     assert [library.place(case).name for case in reversed(cases)] == [names[1]] * 3 + [names[0]] * 2
     # It is the documents that are long or short.
-    documents = Case("test", 1, 4, 2, 32768, 128, "full", documents=32, layout="thd")
-    assert library.place(documents).name == "d128_full_thd"
+    documents = Case("test", 1, 4, 2, 32768, 128, "mixed", window=64, documents=32, layout="thd")
+    assert library.place(documents).name == f"{names[0]}_thd"
 
 
 def test_options(monkeypatch, capsys):

@@ -52,12 +52,13 @@ def test_artefact(case, tmp_path):
 def test_tensor_maps(tmp_path):
     """Multiples of 64 features are loaded at once; of others each block of 64 alone, zeros behind the last feature."""
     whole = {"axis": "feature", "inner": 64, "box": 64}
-    for dim, first, blocks in ((128, whole, [{"axis": "feature", "outer": 64, "box": 2}]),
-                               (96, {"axis": "feature", "box": 64}, [])):
+    for dim, first, rows, blocks in ((128, whole, (192, 80, 80), [{"axis": "feature", "outer": 64, "box": 2}]),
+                                     (96, {"axis": "feature", "box": 64}, (128, 128, 128), [])):
         manifest = compiler.compile_gpu(kernels.spec(Case("test", 1, 4, 4, 512, dim, "causal")).text(), tmp_path)
         maps = [p for p in manifest["kernels"][0]["parameters"] if p["kind"] == "tensor_map"]
         assert [m["dims"] for m in maps] == [
-            [first, {"axis": "position", "box": 128}, *blocks, {"axis": "head", "box": 1}, {"axis": "batch", "box": 1}]] * 3
+            [first, {"axis": "position", "box": box}, *blocks, {"axis": "head", "box": 1}, {"axis": "batch", "box": 1}]
+            for box in rows]
 
 
 def test_static_sizes_and_bshd(tmp_path):
@@ -74,32 +75,37 @@ def test_static_sizes_and_bshd(tmp_path):
     assert kernel.operands[0].shape == (2, 300, 8, 128) and kernel.operands[4].shape == (2, 8, 300)
 
 
-# What can be long: with all that takes registers, and documents in both ways.
-LONG = [Case("test", 1, 4, 2, 32768, 128, mask, window=window, documents=documents, layout=layout, extras=extras)
-        for mask, window, documents, layout, extras in [
-            ("full", 0, 0, "bhsd", ()), ("causal", 0, 0, "bhsd", ()), ("prefix", 150, 0, "bhsd", ()),
-            ("causal", 0, 0, "bhsd", ("sink", "softcap", "lse")), ("full", 0, 0, "bhsd", ("sink", "softcap", "lse")),
-            ("causal", 0, 1, "bhsd", ("sink", "softcap", "lse")), ("causal", 0, 1, "thd", ("sink", "softcap", "lse"))]]
+# All that takes registers, and documents in both ways.
+TIGHT = [Case("test", 1, 4, 2, 512, 128, mask, window=window, documents=documents, layout=layout, extras=extras)
+         for mask, window, documents, layout, extras in [
+             ("full", 0, 0, "bhsd", ()), ("causal", 0, 0, "bhsd", ()), ("prefix", 150, 0, "bhsd", ()),
+             ("causal", 0, 0, "bhsd", ("sink", "softcap", "lse")), ("full", 0, 0, "bhsd", ("sink", "softcap", "lse")),
+             ("causal", 0, 1, "bhsd", ("sink", "softcap", "lse")), ("causal", 0, 1, "thd", ("sink", "softcap", "lse"))]]
 
 
-@pytest.mark.parametrize("case", LONG, ids=lambda case: kernels.spec(case).name)
-def test_long_sequences(case, tmp_path):
-    """Kernels of the length classes have three consumers, and do not spill either."""
-    spec = kernels.spec(case)
+@pytest.mark.parametrize("case", TIGHT, ids=lambda case: kernels.spec(case).name)
+def test_three_consumers_do_not_spill(case, tmp_path):
+    manifest = compiler.compile_gpu(kernels.spec(case).text(), tmp_path, ptxas=PTXAS)
+    assert manifest["kernels"][0]["block_threads"] == 512
+
+
+@pytest.mark.parametrize("extras, documents", [((), 0), (("sink", "softcap", "lse"), 1)])
+def test_length_classes(extras, documents, tmp_path):
+    """Long sequences of mixed heads have a third consumer."""
+    spec = kernels.spec(Case("test", 1, 4, 2, 32768, 128, "mixed", window=64, documents=documents, extras=extras))
     threads = {}
-    for keys in (None, 1024, case.length):
+    for keys in (None, 1024, 32768):
         folder = tmp_path / str(keys)
         folder.mkdir()
-        compiler.compile_gpu(spec.text(), folder, expected_keys=keys, ptxas=PTXAS)
-        threads[keys] = runtime.load(folder).manifest["kernels"][0]["block_threads"]
-    assert threads == {None: 384, 1024: 384, case.length: 512}
+        threads[keys] = compiler.compile_gpu(spec.text(), folder, expected_keys=keys, ptxas=PTXAS)["kernels"][0]["block_threads"]
+    assert threads == {None: 384, 1024: 384, 32768: 512}
 
 
 def test_expected_keys_are_of_the_usual_pipeline(tmp_path):
     with pytest.raises(ValueError, match="a pipeline or expected_keys, found both"):
         compiler.compile_gpu("", tmp_path, pipeline="sparseattn-to-nvvm", expected_keys=8192)
     with pytest.raises(CompilerError, match="expected-keys is -1; expected a number of keys"):
-        compiler.compile_gpu(kernels.spec(LONG[0]).text(), tmp_path, expected_keys=-1)
+        compiler.compile_gpu(kernels.spec(TIGHT[0]).text(), tmp_path, expected_keys=-1)
     assert not list(tmp_path.iterdir())
 
 
@@ -111,7 +117,7 @@ def test_schedule_table(name, tmp_path):
 128 128 full>=9000 #sparseattn.schedule<query_tile = 128, key_tile = 64>
 128 128 full #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>
 """)
-    text = kernels.spec(LONG[0]).text()
+    text = kernels.spec(TIGHT[0]).text()
     for keys, threads in ((None, 256), (8192, 256), (9000, 384)):
         folder = tmp_path / f"keys-{keys}"
         folder.mkdir()
@@ -121,7 +127,7 @@ def test_schedule_table(name, tmp_path):
 
 
 def test_schedule_table_that_cannot_be_used(tmp_path):
-    text, out, table = kernels.spec(LONG[0]).text(), tmp_path / "out", tmp_path / "table"
+    text, out, table = kernels.spec(TIGHT[0]).text(), tmp_path / "out", tmp_path / "table"
     out.mkdir()
     with pytest.raises(ValueError, match="a pipeline or schedule_table, found both"):
         compiler.compile_gpu(text, out, pipeline="sparseattn-to-nvvm", schedule_table=table)
@@ -139,19 +145,19 @@ def test_schedule_table_that_cannot_be_used(tmp_path):
 
 
 def test_artefacts_by_length_class(tmp_path):
-    spec, other = (kernels.spec(Case("test", 1, 4, 2, 512, dim, "full")) for dim in (128, 64))
+    spec, other = (kernels.spec(Case("test", 1, 4, 2, 512, 128, mask, window=64)) for mask in ("mixed", "full"))
     assert [gpu_artefact.round_keys(keys) for keys in (0, 1, 2, 3, 8191, 8192)] == [1, 1, 2, 2, 4096, 8192]
-    assert [gpu_artefact.length_class(spec, keys) for keys in (0, 2047, 2048, 1 << 20)] == [None, None, 2048, 2048]
+    assert [gpu_artefact.length_class(spec, keys) for keys in (0, 32767, 32768, 1 << 20)] == [None, None, 32768, 32768]
     assert gpu_artefact.length_class(other, 1 << 20) is None
     assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
     (tmp_path / f"{spec.name}-keysmany").mkdir()
     (tmp_path / f"{spec.name}-keysmany" / "manifest.json").touch()
     assert gpu_artefact.find_spec(spec, tmp_path, 512) is None
-    long = gpu_artefact.compile_spec(spec, tmp_path, expected_keys=2048)
-    assert long == tmp_path / "d128_full-keys2048" and runtime.load(long).names == (spec.name,)
+    long = gpu_artefact.compile_spec(spec, tmp_path, expected_keys=32768)
+    assert long == tmp_path / f"{spec.name}-keys32768" and runtime.load(long).names == (spec.name,)
     assert gpu_artefact.find_spec(spec, tmp_path, 512) == long == gpu_artefact.find_spec(spec, tmp_path, 1 << 20)
     short = gpu_artefact.compile_spec(spec, tmp_path)
-    assert [gpu_artefact.find_spec(spec, tmp_path, keys) for keys in (0, 2047, 2048)] == [short, short, long]
+    assert [gpu_artefact.find_spec(spec, tmp_path, keys) for keys in (0, 32767, 32768)] == [short, short, long]
 
 
 @pytest.mark.parametrize("text, reason", [

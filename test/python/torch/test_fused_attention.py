@@ -213,23 +213,23 @@ def test_kernels_by_length_class(tmp_path, monkeypatch):
     compiled = []
     real = compiler.compile_gpu
     monkeypatch.setattr(compiler, "compile_gpu", lambda *arguments, **more: compiled.append(more["expected_keys"]) or real(*arguments, **more))
-    spec = AttentionSpec("full", scale=0.78)
-    by_keys = {keys: kernels.gpu_kernel(spec, None, keys) for keys in (0, 1, 1024, 2047, 2048, 9000, 32768, 1 << 20)}
-    assert compiled == [None, 2048] and by_keys[0] is by_keys[2047] is not by_keys[2048] is by_keys[1 << 20]
+    spec = AttentionSpec(("causal", "window<64>"), scale=0.78)
+    by_keys = {keys: kernels.gpu_kernel(spec, None, keys) for keys in (0, 1, 1024, 32767, 32768, 90000, 1 << 20)}
+    assert compiled == [None, 32768] and by_keys[0] is by_keys[32767] is not by_keys[32768] is by_keys[1 << 20]
 
     def prepare(folder, *lengths):
         for keys in lengths:
-            st.prepare(folder, dim=128, scale=0.79, expected_keys=keys)
+            st.prepare(folder, dim=128, causal=True, window=(None, 64), scale=0.79, expected_keys=keys)
         return sorted(path.name for path in folder.iterdir())
 
-    name = "d128_full_scale0p79"
-    assert prepare(tmp_path / "both", 1024, 32768) == [name, f"{name}-keys2048"]
+    name = "d128_table_1xcausal_1xwindow64_scale0p79"
+    assert prepare(tmp_path / "both", 1024, 32768) == [name, f"{name}-keys32768"]
     assert prepare(tmp_path / "all", None) == [name]
-    assert prepare(tmp_path / "long", 10000) == [f"{name}-keys2048"]
+    assert prepare(tmp_path / "long", 40000) == [f"{name}-keys32768"]
     with pytest.raises(ValueError, match="expected expected_keys of at least 1, found 0"):
         prepare(tmp_path / "all", 0)
     compiled.clear()
-    spec = AttentionSpec("full", scale=0.79)
+    spec = AttentionSpec(("causal", "window<64>"), scale=0.79)
     for folder, same in (("both", False), ("all", True), ("long", True)):
         short, long = (kernels.gpu_kernel(spec, str(tmp_path / folder), keys) for keys in (100, 100000))
         assert (short is long) == same and short.name == long.name == name

@@ -302,12 +302,12 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     | head dimensions | mask, keys | consumers | query tile | key tile | stages | registers | ping-pong |
     |---|---|---|---|---|---|---|---|
     | 64, 64 | blocks | 2 | 128 | 128 | 2 | 40/232 | |
-    | 64, 64 | causal | 3 | 192 | 128 | 2 | 32/160 | yes |
+    | 64, 64 | full, causal | 3 | 192 | 128 | 3 | 32/160 | yes |
     | 64, 64 | others | 3 | 192 | 128 | 2 | 32/160 | |
     | 96, 96 | full | 2 | 128 | 176 | 2 | 40/232 | |
     | 96, 96 | others | 2 | 128 | 128 | 2 | 40/232 | |
-    | 128, 128 | full>=2048, causal>=2048, mixed>=32768 | 3 | 192 | 80 | 2 | 32/160 | yes |
-    | 128, 128 | window>=4096 | 3 | 192 | 80 | 3 | 32/160 | yes |
+    | 128, 128 | full, causal, window>=4096 | 3 | 192 | 80 | 3 | 32/160 | yes |
+    | 128, 128 | mixed>=32768 | 3 | 192 | 80 | 2 | 32/160 | yes |
     | 128, 128 | window | 3 | 192 | 64 | 4 | 32/160 | |
     | 128, 128 and 192, 128 | others | 2 | 128 | 128 | 2 | 40/232 | |
     | 192, 192 | blocks | 2 | 128 | 64 | 2 | 40/232 | |
@@ -317,7 +317,7 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
 
     Masks: `full`; `causal`, when no query sees the future; `window`, when each
     sees a bounded number of keys; `mixed`, when KV heads differ; `blocks`, lists
-    of blocks, whose size `key_tile` then divides. All have 2 stages. Where each
+    of blocks, whose size `key_tile` then divides. Where each
     row has a first and a last key that depend on numbers in memory (`valid_range`,
     windows in documents), the key tile shrinks until they fit: 112 at 64. Tiles of
     `causal`, `mixed` and `blocks` start heaviest first.
