@@ -433,8 +433,9 @@ def SparseAttnTileToGrid : Pass<"sparseattn-tile-to-grid"> {
     `head`, `query_tile`), and it carries the schedule as `sparseattn.schedule`.
     Where rows are left over, the first tile is the one with fewer, since early
     queries see few keys under most patterns; under lists of blocks, which count
-    queries from the first, it is the last. Packed documents (layout `thd`) have tiles of their own: `T / rows + documents`
-    tiles are enough, and those left over store nothing.
+    queries from the first, it is the last. Packed documents (layout `thd`) have
+    tiles of their own, each in the same way: `T / rows + documents` tiles are
+    enough, and those left over store nothing.
 
     *When it cannot:* a missed remark (category `sparseattn-tile-to-grid`) with
     reason and suggestion; the operation stays.

@@ -8,6 +8,7 @@
 #include "IndexMath.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/RegionKindInterface.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "sparseattn/Dialect/SparseAttn/IR/LayoutUtils.h"
@@ -43,14 +44,14 @@ class GridBuilder {
 public:
   GridBuilder(OpTy op, ScheduleAttr schedule)
       : op(op), schedule(schedule), b(op), loc(op.getLoc()), k(b, loc), dims(getLayoutDims(op.getLayout())),
-        rows(schedule.getQueryTile()), queries(getHeadShape(getTensorType(op.getQuery()), op.getLayout()).length),
-        documents(op.getCuSeqlensQ()) {}
+        rows(schedule.getQueryTile()), documents(op.getCuSeqlensQ()) {}
 
   void build();
 
 private:
   Value emptyLike(Value result, function_ref<Value(int)> size);
   Value countTiles();
+  std::pair<Value, Value> place(Value index, Value length);
   void locate(Tile &tile, Value index);
   void locateInDocuments(Tile &tile, Value index);
   KeyRange loadValidRange(const Tile &tile);
@@ -64,7 +65,7 @@ private:
   Location loc;
   IndexMath k;
   LayoutDims dims;
-  int64_t rows, queries;
+  int64_t rows;
   Value documents;
 };
 
@@ -84,6 +85,22 @@ Value GridBuilder<OpTy>::countTiles() {
     return k.ceilDiv(length, rows);
   // Each document has at most one tile that is not full.
   return k.add(k.floorDiv(length, rows), k.sub(k.dim(documents, 0), 1));
+}
+
+/// First row and number of rows of tile `index` of `length` rows. The tile that is not full comes first: under a causal
+/// mask the last one has the most work, which few rows would make no shorter.
+template <typename OpTy>
+std::pair<Value, Value> GridBuilder<OpTy>::place(Value index, Value length) {
+  APInt known;
+  if (matchPattern(length, m_ConstantInt(&known)) && known.urem(rows) == 0)
+    return {k.mul(index, rows), k.constant(rows)};
+  if (std::is_same_v<OpTy, SparseAttentionOp>) {
+    // Lists belong to blocks of queries that are counted from the first one.
+    Value first = k.mul(index, rows);
+    return {first, k.min(k.constant(rows), k.sub(length, first))};
+  }
+  Value end = k.sub(length, k.mul(k.sub(k.sub(k.ceilDiv(length, rows), 1), index), rows));
+  return {k.max(k.sub(end, rows), k.constant(0)), k.min(end, k.constant(rows))};
 }
 
 /// Finds the document that the tile belongs to. Tiles past the last one have no
@@ -111,9 +128,9 @@ void GridBuilder<OpTy>::locateInDocuments(Tile &tile, Value index) {
   Value keyDocuments = op.getCuSeqlensK();
   tile.origin = k.extract(keyDocuments, document);
   Value keys = k.sub(k.extract(keyDocuments, k.add(document, 1)), tile.origin);
-  Value offset = k.mul(k.sub(index, loop.getResult(2)), rows);
+  auto [offset, count] = place(k.sub(index, loop.getResult(2)), k.sub(end, begin));
   tile.firstRow = k.add(begin, offset);
-  tile.count = k.select(exists, k.min(k.constant(rows), k.sub(end, tile.firstRow)), zero);
+  tile.count = k.select(exists, count, zero);
   // Queries stand at the end of their document's keys.
   tile.position = k.add(k.sub(keys, k.sub(end, begin)), offset);
   tile.length = k.select(exists, keys, zero);
@@ -123,21 +140,7 @@ template <typename OpTy>
 void GridBuilder<OpTy>::locate(Tile &tile, Value index) {
   if (documents)
     return locateInDocuments(tile, index);
-  Value length = k.dim(op.getQuery(), dims.seq);
-  if (!ShapedType::isDynamic(queries) && queries % rows == 0) {
-    tile.firstRow = k.mul(index, rows);
-    tile.count = k.constant(rows);
-  } else if (std::is_same_v<OpTy, SparseAttentionOp>) {
-    // Lists belong to blocks of queries that are counted from the first one.
-    tile.firstRow = k.mul(index, rows);
-    tile.count = k.min(k.constant(rows), k.sub(length, tile.firstRow));
-  } else {
-    // The tile that is not full comes first: under a causal mask the last one has the most work, which few rows would
-    // make no shorter.
-    Value end = k.sub(length, k.mul(k.sub(k.sub(countTiles(), 1), index), rows));
-    tile.firstRow = k.max(k.sub(end, rows), k.constant(0));
-    tile.count = k.min(end, k.constant(rows));
-  }
+  std::tie(tile.firstRow, tile.count) = place(index, k.dim(op.getQuery(), dims.seq));
   Value offset = op.getQOffset();
   if (!offset && op.getKeys().isTokenAligned())
     offset = buildQueryOffset(b, loc, offset, op.getQuery(), op.getKey(), op.getLayout());
