@@ -66,5 +66,5 @@ void KernelParameters::attach() {
   SmallVector<Attribute> list;
   for (auto &[entry, argument] : entries)
     list.push_back(entry);
-  kernel->setAttr("sparseattn_nv.parameters", ArrayAttr::get(kernel.getContext(), list));
+  kernel->setAttr(nv::kParametersAttr, ArrayAttr::get(kernel.getContext(), list));
 }

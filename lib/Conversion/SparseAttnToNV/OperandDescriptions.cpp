@@ -105,5 +105,5 @@ void sparseattn::describeOperands(func::FuncOp function, scf::ForallOp grid, gpu
                          builder.getNamedAttr("axes", builder.getStrArrayAttr(operand.axes))});
     list.push_back(builder.getDictionaryAttr(operand.more));
   }
-  kernel->setAttr("sparseattn_nv.operands", builder.getArrayAttr(list));
+  kernel->setAttr(nv::kOperandsAttr, builder.getArrayAttr(list));
 }

@@ -92,7 +92,7 @@ static std::string getElementName(Type type) {
 
 /// A size that is fixed for one operand is fixed for all.
 LogicalResult ManifestWriter::readOperands() {
-  auto list = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands");
+  auto list = kernel->getAttrOfType<ArrayAttr>(nv::kOperandsAttr);
   if (!list)
     return kernel->emitOpError("has no attribute sparseattn_nv.operands, so no manifest can describe it: make it with "
                                "convert-sparseattn-to-nv");
@@ -223,7 +223,7 @@ json::Object ManifestWriter::tensorMap(const Operand &operand, int64_t rows) con
 }
 
 FailureOr<json::Array> ManifestWriter::parameters() {
-  auto list = kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters");
+  auto list = kernel->getAttrOfType<ArrayAttr>(nv::kParametersAttr);
   if (!list)
     return kernel->emitOpError("has no attribute sparseattn_nv.parameters, so no manifest can describe it");
   json::Array result;
@@ -268,7 +268,7 @@ FailureOr<json::Array> ManifestWriter::parameters() {
 
 FailureOr<json::Object> ManifestWriter::write() {
   auto schedule = kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName);
-  auto sharedBytes = kernel->getAttrOfType<IntegerAttr>("sparseattn_nv.shared_bytes");
+  auto sharedBytes = kernel->getAttrOfType<IntegerAttr>(nv::kSharedBytesAttr);
   if (!schedule || !sharedBytes)
     return kernel->emitOpError("has no attribute ")
            << (schedule ? "sparseattn_nv.shared_bytes (run sparseattn-nv-plan-smem)" : "sparseattn.schedule");

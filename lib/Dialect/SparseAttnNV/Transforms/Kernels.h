@@ -14,9 +14,6 @@
 
 namespace sparseattn::nv {
 
-/// Attribute of a kernel: bytes of dynamic shared memory that a launch must ask for.
-inline constexpr llvm::StringLiteral kSharedBytesAttr = "sparseattn_nv.shared_bytes";
-
 /// Global of a module: the dynamic shared memory of its kernels.
 inline constexpr llvm::StringLiteral kSharedMemorySymbol = "dsmem";
 

@@ -32,6 +32,14 @@ namespace sparseattn::nv {
 /// tiles that a block works on, one after the other.
 inline constexpr llvm::StringLiteral kTilesAttr = "sparseattn_nv.tiles";
 
+/// Attributes of a kernel: the tensors that it works on, and its parameters in terms of them, which the artefact's
+/// manifest tells a launcher.
+inline constexpr llvm::StringLiteral kOperandsAttr = "sparseattn_nv.operands";
+inline constexpr llvm::StringLiteral kParametersAttr = "sparseattn_nv.parameters";
+
+/// Attribute of a kernel: bytes of dynamic shared memory that a launch must ask for.
+inline constexpr llvm::StringLiteral kSharedBytesAttr = "sparseattn_nv.shared_bytes";
+
 /// Counters of taken tiles that a kernel has: one for each launch that may run at
 /// once, or that a graph holds.
 inline constexpr int64_t kTileCounters = 1 << 16;

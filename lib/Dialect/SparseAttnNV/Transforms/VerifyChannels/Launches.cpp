@@ -41,8 +41,8 @@ namespace {
 class ArgumentMeaning {
 public:
   explicit ArgumentMeaning(gpu::GPUFuncOp kernel)
-      : asks(asksForTiles(kernel)), parameters(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.parameters")),
-        operands(kernel->getAttrOfType<ArrayAttr>("sparseattn_nv.operands")),
+      : asks(asksForTiles(kernel)), parameters(kernel->getAttrOfType<ArrayAttr>(kParametersAttr)),
+        operands(kernel->getAttrOfType<ArrayAttr>(kOperandsAttr)),
         schedule(kernel->getAttrOfType<ScheduleAttr>(kScheduleAttrName)) {}
 
   void apply(Launch &launch) const {
