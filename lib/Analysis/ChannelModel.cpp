@@ -250,7 +250,8 @@ std::optional<ChannelProblem> Machine::run() {
 
 } // namespace
 
-std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace &trace) {
+/// Positions below 0, and consumers that there are not.
+static std::optional<ChannelProblem> findBadPosition(const ChannelTrace &trace) {
   int64_t consumers = trace.roles.size() - 1;
   for (const std::vector<ChannelEvent> &events : trace.roles)
     for (const ChannelEvent &event : events)
@@ -263,6 +264,47 @@ std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace 
                               "position " + std::to_string(event.position) + " of channel " +
                                   trace.channels[event.channel].name + " is negative",
                               event};
+  return std::nullopt;
+}
+
+bool sparseattn::isConfluent(const ChannelTrace &trace) {
+  std::vector<size_t> firstSlot{0};
+  for (const ChannelTrace::Channel &channel : trace.channels)
+    firstSlot.push_back(firstSlot.back() + channel.stages);
+  size_t beginners = 0;
+  for (size_t role = 0; role < trace.roles.size(); ++role) {
+    // Of each slot, the next round, and whether the consumer holds the one before.
+    std::vector<int64_t> rounds(firstSlot.back(), 0);
+    std::vector<bool> holds(firstSlot.back(), false);
+    std::optional<Event> lastTurn;
+    for (const ChannelEvent &event : trace.roles[role]) {
+      if (event.kind == Event::TakeTurn || event.kind == Event::PassTurn) {
+        bool isTaken = event.kind == Event::TakeTurn;
+        if (role == 0 || lastTurn == event.kind || (isTaken && event.position != static_cast<int64_t>(role) - 1))
+          return false;
+        if (!lastTurn && !isTaken && ++beginners > 1)
+          return false;
+        lastTurn = event.kind;
+        continue;
+      }
+      if ((event.kind == Event::Fill) != (role == 0) || event.position < 0)
+        return false;
+      int64_t stages = trace.channels[event.channel].stages;
+      size_t slot = firstSlot[event.channel] + event.position % stages;
+      int64_t round = event.position / stages;
+      bool isHeld = holds[slot];
+      if (round != rounds[slot] - (isHeld ? 1 : 0) || (event.kind == Event::Release && !isHeld))
+        return false;
+      holds[slot] = event.kind == Event::Await;
+      rounds[slot] = round + 1;
+    }
+  }
+  return true;
+}
+
+std::optional<ChannelProblem> sparseattn::findChannelProblemInAllOrders(const ChannelTrace &trace) {
+  if (std::optional<ChannelProblem> problem = findBadPosition(trace))
+    return problem;
   std::vector<unsigned> priority(trace.roles.size());
   std::iota(priority.begin(), priority.end(), 0);
   do {
@@ -270,4 +312,12 @@ std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace 
       return problem;
   } while (std::next_permutation(priority.begin(), priority.end()));
   return std::nullopt;
+}
+
+std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace &trace) {
+  if (findBadPosition(trace) || !isConfluent(trace))
+    return findChannelProblemInAllOrders(trace);
+  std::vector<unsigned> priority(trace.roles.size());
+  std::iota(priority.begin(), priority.end(), 0);
+  return Machine(trace, priority).run();
 }

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include <algorithm>
+#include <random>
 
 using namespace sparseattn;
 
@@ -214,6 +215,96 @@ TEST(ChannelModel, RolesInDifferentOrderMayDeadlock) {
                   {EventKind::Await, value, 1},
                   {EventKind::Release, value, 1}}};
   expectProblem(trace, Problem::Deadlock);
+}
+
+TEST(ChannelModel, RightTracesRunInOneOrder) {
+  for (unsigned consumers : {1u, 2u, 3u}) {
+    EXPECT_TRUE(isConfluent(makeAttention(7, 2, consumers)));
+    EXPECT_TRUE(isConfluent(makeTurns(4, consumers)));
+  }
+}
+
+TEST(ChannelModel, ConditionsOfOneOrder) {
+  // An item of keys and values is awaited twice.
+  ChannelTrace trace = makeAttention(3, 2, 2);
+  trace.roles[1].insert(trace.roles[1].begin(), trace.roles[1][0]);
+  EXPECT_TRUE(isConfluent(trace));
+  // A role of the trace, and the event that it gets in front.
+  for (auto [role, event] : {std::pair(0, ChannelEvent{EventKind::Fill, key, 2}), {0, {EventKind::Await, key, 0}},
+                             {0, {EventKind::PassTurn, 0, 0}}, {1, {EventKind::Fill, key, 0}},
+                             {1, {EventKind::Await, key, 2}}, {1, {EventKind::Release, key, 0}},
+                             {1, {EventKind::PassTurn, 0, 1}}, {1, {EventKind::TakeTurn, 0, 1}}}) {
+    trace = makeTurns(3, 2);
+    trace.roles[role].insert(trace.roles[role].begin(), event);
+    EXPECT_FALSE(isConfluent(trace)) << "role " << role << " event " << static_cast<int>(event.kind);
+  }
+}
+
+TEST(ChannelModel, FindsWhatTheFirstOrderDoesNotShow) {
+  // Consumer 0 takes each turn before consumer 1 passes the next one, unless consumer 1 is the faster one.
+  ChannelTrace trace;
+  trace.roles = {{},
+                 {{EventKind::TakeTurn, 0, 0}, {EventKind::TakeTurn, 0, 0}},
+                 {{EventKind::PassTurn, 0, 0}, {EventKind::PassTurn, 0, 0}}};
+  expectProblem(trace, Problem::BadTurn);
+}
+
+/// One change: an event is dropped, doubled, swapped with the next one, or gets another position, channel or kind.
+void mutate(ChannelTrace &trace, std::mt19937 &random) {
+  auto pick = [&](size_t count) { return random() % count; };
+  std::vector<ChannelEvent> &events = trace.roles[pick(trace.roles.size())];
+  if (events.empty())
+    return;
+  size_t at = pick(events.size());
+  switch (pick(6)) {
+  case 0:
+    events.erase(events.begin() + at);
+    break;
+  case 1:
+    events.insert(events.begin() + at, ChannelEvent(events[at]));
+    break;
+  case 2:
+    std::swap(events[at], events[(at + 1) % events.size()]);
+    break;
+  case 3:
+    events[at].position += static_cast<int64_t>(pick(9)) - 4;
+    break;
+  case 4:
+    events[at].channel = pick(trace.channels.size());
+    break;
+  case 5:
+    events[at].kind = static_cast<EventKind>(pick(5));
+    break;
+  }
+}
+
+TEST(ChannelModel, OneOrderFindsWhatAllFindInMutations) {
+  std::mt19937 random(0);
+  size_t confluent = 0, problems = 0;
+  for (int i = 0; i < 4000; ++i) {
+    unsigned consumers = 1 + random() % 3;
+    int64_t blocks = 1 + random() % 5;
+    ChannelTrace trace = random() % 2 ? makeTurns(blocks, consumers) : makeAttention(blocks, 1 + random() % 3, consumers);
+    for (size_t changes = 1 + random() % 3; changes > 0; --changes)
+      mutate(trace, random);
+    // The model does not know producers that await, or consumers that fill.
+    bool hasRoles = true;
+    for (size_t role = 0; role < trace.roles.size(); ++role)
+      for (const ChannelEvent &event : trace.roles[role])
+        hasRoles &= (role == 0) == (event.kind == EventKind::Fill);
+    if (!hasRoles)
+      continue;
+    std::optional<ChannelProblem> all = findChannelProblemInAllOrders(trace), found = findChannelProblem(trace);
+    ASSERT_EQ(all.has_value(), found.has_value()) << "mutation " << i << ": " << (all ? all : found)->message;
+    if (all) {
+      EXPECT_EQ(all->message, found->message);
+    }
+    confluent += isConfluent(trace);
+    problems += all.has_value();
+  }
+  // Both ways were taken, with and without problems.
+  EXPECT_GT(confluent, 200u);
+  EXPECT_GT(problems, 1000u);
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 #include "ScalarInterpreter.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMTypes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 
@@ -16,31 +17,158 @@ using namespace sparseattn::nv;
 /// Loops of a kernel that never ends must not stop the compiler.
 static constexpr int64_t kMaxSteps = 1 << 15;
 
+/// Control flow: the code of its regions, and which values become which at their ends.
+struct ScalarProgram::Flow {
+  Code first, second;
+  Copies enter, firstEnd, secondEnd, results;
+};
+
+struct ScalarProgram::Step {
+  enum class Kind { Fold, For, If, While, Visit, Ignored };
+  /// Memory of at most this many operands.
+  static constexpr size_t kMostOperands = 3;
+  /// A number, or the place of a value that has it; neither when the operation cannot be folded.
+  struct Folded {
+    std::optional<int64_t> number;
+    std::optional<unsigned> place;
+  };
+
+  Kind kind;
+  Operation *op;
+  /// Of a loop: the induction variable.
+  unsigned result = 0;
+  /// Places of operands; of control flow, what decides about it: bounds and step, or the condition.
+  llvm::SmallVector<unsigned, kMostOperands> operands;
+  std::unique_ptr<Flow> flow;
+  llvm::DenseMap<std::tuple<int64_t, int64_t, int64_t>, Folded> known;
+
+  Step(Kind kind, Operation *op) : kind(kind), op(op) {}
+};
+
+static bool canHaveNumber(Type type) { return type.isIntOrIndex() || isa<LLVM::LLVMPointerType>(type); }
+
+static bool isScalarArithmetic(Operation &op) {
+  return op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex() &&
+         isa_and_nonnull<arith::ArithDialect>(op.getDialect());
+}
+
+ScalarProgram::ScalarProgram(Operation *kernel, function_ref<bool(Operation *)> isInteresting) {
+  auto add = [&](Value value) {
+    if (!canHaveNumber(value.getType()))
+      return;
+    places.try_emplace(value, initial.size());
+    APInt constant;
+    initial.push_back(matchPattern(value, m_ConstantInt(&constant)) ? std::optional(constant.getSExtValue())
+                                                                   : std::nullopt);
+  };
+  kernel->walk<WalkOrder::PreOrder>([&](Operation *op) {
+    llvm::for_each(op->getResults(), add);
+    for (Region &region : op->getRegions())
+      for (Block &block : region)
+        llvm::for_each(block.getArguments(), add);
+    if (!isInteresting(op))
+      return;
+    for (Operation *parent = op; parent != kernel && interesting.insert(parent).second;)
+      parent = parent->getParentOp();
+  });
+}
+
+ScalarProgram::~ScalarProgram() = default;
+
+ScalarProgram::Copies ScalarProgram::pair(ValueRange from, ValueRange to) const {
+  Copies copies;
+  for (auto [source, target] : llvm::zip(from, to))
+    if (canHaveNumber(target.getType()))
+      copies.push_back({places.lookup(source), places.lookup(target)});
+  return copies;
+}
+
+std::unique_ptr<ScalarProgram::Flow> ScalarProgram::readFlow(Operation &op, SmallVectorImpl<unsigned> &operands) {
+  auto flow = std::make_unique<Flow>();
+  if (auto loop = dyn_cast<scf::ForOp>(op)) {
+    for (Value bound : {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()})
+      operands.push_back(places.lookup(bound));
+    flow->enter = pair(loop.getInitArgs(), loop.getRegionIterArgs());
+    flow->first = read(*loop.getBody());
+    flow->firstEnd = pair(loop.getYieldedValues(), loop.getRegionIterArgs());
+    flow->results = pair(loop.getRegionIterArgs(), loop.getResults());
+  } else if (auto branch = dyn_cast<scf::IfOp>(op)) {
+    operands.push_back(places.lookup(branch.getCondition()));
+    flow->first = read(*branch.thenBlock());
+    flow->firstEnd = pair(branch.thenYield().getOperands(), op.getResults());
+    if (branch.elseBlock()) {
+      flow->second = read(*branch.elseBlock());
+      flow->secondEnd = pair(branch.elseYield().getOperands(), op.getResults());
+    }
+  } else {
+    auto repeat = cast<scf::WhileOp>(op);
+    scf::ConditionOp condition = repeat.getConditionOp();
+    operands.push_back(places.lookup(condition.getCondition()));
+    flow->enter = pair(repeat.getInits(), repeat.getBeforeArguments());
+    flow->first = read(*repeat.getBeforeBody());
+    flow->firstEnd = pair(condition.getArgs(), repeat.getAfterArguments());
+    flow->results = pair(condition.getArgs(), op.getResults());
+    flow->second = read(*repeat.getAfterBody());
+    flow->secondEnd = pair(repeat.getYieldOp().getOperands(), repeat.getBeforeArguments());
+  }
+  return flow;
+}
+
+ScalarProgram::Code ScalarProgram::read(Block &block) {
+  using Kind = Step::Kind;
+  Code code;
+  for (Operation &op : block) {
+    if (op.hasTrait<OpTrait::ConstantLike>() && isScalarArithmetic(op))
+      continue;
+    bool isFlow = isa<scf::ForOp, scf::IfOp, scf::WhileOp>(op);
+    Step &step = code.emplace_back(isFlow ? Kind::If : isScalarArithmetic(op) ? Kind::Fold : Kind::Visit, &op);
+    if (isFlow) {
+      step.flow = readFlow(op, step.operands);
+      if (auto loop = dyn_cast<scf::ForOp>(op)) {
+        step.kind = Kind::For;
+        step.result = places.lookup(loop.getInductionVar());
+      } else if (isa<scf::WhileOp>(op)) {
+        step.kind = Kind::While;
+      }
+    } else if (step.kind == Kind::Fold) {
+      step.result = places.lookup(op.getResult(0));
+      for (Value operand : op.getOperands()) {
+        auto place = places.find(operand);
+        // It never has a number then.
+        if (place == places.end()) {
+          code.pop_back();
+          break;
+        }
+        step.operands.push_back(place->second);
+      }
+    }
+  }
+  return code;
+}
+
 std::optional<int64_t> ScalarInterpreter::get(Value value) const {
-  auto it = numbers.find(value);
-  return it == numbers.end() ? std::nullopt : std::optional(it->second);
+  auto place = program->places.find(value);
+  return place == program->places.end() ? std::nullopt : numbers[place->second];
 }
 
 void ScalarInterpreter::set(Value value, std::optional<int64_t> number) {
-  if (number)
-    numbers[value] = *number;
-  else
-    numbers.erase(value);
+  if (auto place = program->places.find(value); place != program->places.end())
+    numbers[place->second] = number;
 }
 
-void ScalarInterpreter::assign(ValueRange to, ValueRange from) {
-  SmallVector<std::optional<int64_t>> values;
-  for (Value value : from)
-    values.push_back(get(value));
-  for (auto [target, value] : llvm::zip(to, values))
-    set(target, value);
+void ScalarInterpreter::assign(const ScalarProgram::Copies &copies) {
+  SmallVector<std::optional<int64_t>, 16> values;
+  for (auto [from, to] : copies)
+    values.push_back(numbers[from]);
+  for (auto [copy, value] : llvm::zip(copies, values))
+    numbers[copy.second] = value;
 }
 
-LogicalResult ScalarInterpreter::run(Block &block, const Visitor &visit) {
-  for (Operation &op : block)
-    if (llvm::failed(runOp(op, visit)))
-      return failure();
-  return success();
+LogicalResult ScalarInterpreter::run(Block &block, Visitor visit) {
+  auto [code, isNew] = program->codes.try_emplace(&block);
+  if (isNew)
+    code->second = program->read(block);
+  return run(code->second, visit);
 }
 
 static OpFoldResult foldOnce(Operation &op, ArrayRef<int64_t> numbers) {
@@ -57,114 +185,130 @@ static OpFoldResult foldOnce(Operation &op, ArrayRef<int64_t> numbers) {
   return succeeded(op.fold(operands, results)) && results.size() == 1 ? results.front() : nullptr;
 }
 
-OpFoldResult ConstantFolder::fold(Operation &op, ArrayRef<int64_t> operands) {
-  if (operands.size() > kMostOperands)
-    return foldOnce(op, operands);
-  auto get = [&](size_t index) { return index < operands.size() ? operands[index] : 0; };
-  auto [it, isNew] = known.try_emplace({&op, {get(0), get(1), get(2)}});
-  if (isNew)
-    it->second = foldOnce(op, operands);
-  return it->second;
-}
-
-std::optional<int64_t> ScalarInterpreter::fold(Operation &op) {
-  SmallVector<int64_t, 3> operands;
-  for (Value operand : op.getOperands()) {
-    std::optional<int64_t> number = get(operand);
-    if (!number)
+std::optional<int64_t> ScalarInterpreter::fold(Step &step) {
+  SmallVector<int64_t, Step::kMostOperands> operands;
+  for (unsigned place : step.operands) {
+    if (!numbers[place])
       return std::nullopt;
-    operands.push_back(*number);
+    operands.push_back(*numbers[place]);
   }
-  OpFoldResult result = folder->fold(op, operands);
-  if (auto value = dyn_cast_if_present<Value>(result))
-    return get(value);
-  auto attr = dyn_cast_if_present<IntegerAttr>(dyn_cast_if_present<Attribute>(result));
-  return attr ? std::optional(attr.getValue().getSExtValue()) : std::nullopt;
+  auto compute = [&] {
+    Step::Folded folded;
+    OpFoldResult result = foldOnce(*step.op, operands);
+    if (auto value = dyn_cast_if_present<Value>(result)) {
+      if (auto place = program->places.find(value); place != program->places.end())
+        folded.place = place->second;
+    } else if (auto attr = dyn_cast_if_present<IntegerAttr>(dyn_cast_if_present<Attribute>(result))) {
+      folded.number = attr.getValue().getSExtValue();
+    }
+    return folded;
+  };
+  auto read = [&](const Step::Folded &folded) { return folded.place ? numbers[*folded.place] : folded.number; };
+  if (operands.size() > Step::kMostOperands)
+    return read(compute());
+  operands.resize(Step::kMostOperands);
+  auto [known, isNew] = step.known.try_emplace({operands[0], operands[1], operands[2]});
+  if (isNew) {
+    operands.truncate(step.operands.size());
+    known->second = compute();
+  }
+  return read(known->second);
 }
 
-LogicalResult ScalarInterpreter::runOp(Operation &op, const Visitor &visit) {
-  if (++steps > kMaxSteps)
-    return fail(op);
-  if (isa<scf::ForOp>(op))
-    return runFor(op, visit);
-  if (isa<scf::IfOp>(op))
-    return runIf(op, visit);
-  if (isa<scf::WhileOp>(op))
-    return runWhile(op, visit);
-  bool isScalar = op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
-  if (isScalar && isa_and_nonnull<arith::ArithDialect>(op.getDialect())) {
-    set(op.getResult(0), fold(op));
-    return success();
+LogicalResult ScalarInterpreter::run(ScalarProgram::Code &code, Visitor visit) {
+  bool isIgnored = false;
+  for (Step &step : code) {
+    if (++steps > kMaxSteps)
+      return fail(step.op);
+    switch (step.kind) {
+    case Step::Kind::Fold:
+      numbers[step.result] = fold(step);
+      break;
+    case Step::Kind::For:
+      if (llvm::failed(runFor(step, visit)))
+        return failure();
+      break;
+    case Step::Kind::If:
+      if (llvm::failed(runIf(step, visit)))
+        return failure();
+      break;
+    case Step::Kind::While:
+      if (llvm::failed(runWhile(step, visit)))
+        return failure();
+      break;
+    case Step::Kind::Visit:
+      if (!visit(step.op)) {
+        step.kind = Step::Kind::Ignored;
+        isIgnored = true;
+      }
+      break;
+    case Step::Kind::Ignored:
+      break;
+    }
   }
-  visit(&op);
+  if (isIgnored)
+    llvm::erase_if(code, [](const Step &step) { return step.kind == Step::Kind::Ignored; });
   return success();
 }
 
 /// Control flow that nobody can follow is harmless when it holds nothing of interest.
-LogicalResult ScalarInterpreter::skip(Operation &op) {
-  WalkResult interesting = op.walk([&](Operation *nested) {
-    return isInteresting(nested) ? WalkResult::interrupt() : WalkResult::advance();
-  });
-  if (interesting.wasInterrupted())
-    return fail(op);
-  for (Value result : op.getResults())
-    numbers.erase(result);
+LogicalResult ScalarInterpreter::skip(const Step &step) {
+  if (program->interesting.contains(step.op))
+    return fail(step.op);
+  for (Value result : step.op->getResults())
+    set(result, std::nullopt);
   return success();
 }
 
-LogicalResult ScalarInterpreter::runFor(Operation &op, const Visitor &visit) {
-  auto loop = cast<scf::ForOp>(op);
-  std::optional<int64_t> begin = get(loop.getLowerBound()), end = get(loop.getUpperBound()),
-                         step = get(loop.getStep());
-  if (!begin || !end || !step || *step <= 0)
-    return skip(op);
-  assign(loop.getRegionIterArgs(), loop.getInitArgs());
-  for (int64_t i = *begin; i < *end; i += *step) {
-    numbers[loop.getInductionVar()] = i;
+LogicalResult ScalarInterpreter::runFor(Step &step, Visitor visit) {
+  std::optional<int64_t> begin = numbers[step.operands[0]], end = numbers[step.operands[1]],
+                         stride = numbers[step.operands[2]];
+  if (!begin || !end || !stride || *stride <= 0)
+    return skip(step);
+  assign(step.flow->enter);
+  for (int64_t i = *begin; i < *end; i += *stride) {
+    numbers[step.result] = i;
     if (++steps > kMaxSteps)
-      return fail(op);
-    if (llvm::failed(run(*loop.getBody(), visit)))
+      return fail(step.op);
+    if (llvm::failed(run(step.flow->first, visit)))
       return failure();
-    assign(loop.getRegionIterArgs(), loop.getYieldedValues());
+    assign(step.flow->firstEnd);
     // The next i would be past the end, or past the largest number.
-    if (static_cast<uint64_t>(*step) >= static_cast<uint64_t>(*end) - static_cast<uint64_t>(i))
+    if (static_cast<uint64_t>(*stride) >= static_cast<uint64_t>(*end) - static_cast<uint64_t>(i))
       break;
   }
-  assign(loop.getResults(), loop.getRegionIterArgs());
+  assign(step.flow->results);
   return success();
 }
 
-LogicalResult ScalarInterpreter::runIf(Operation &op, const Visitor &visit) {
-  auto branch = cast<scf::IfOp>(op);
-  std::optional<int64_t> condition = get(branch.getCondition());
+LogicalResult ScalarInterpreter::runIf(Step &step, Visitor visit) {
+  std::optional<int64_t> condition = numbers[step.operands[0]];
   if (!condition)
-    return skip(op);
-  Region &region = *condition ? branch.getThenRegion() : branch.getElseRegion();
-  if (region.empty())
-    return success();
-  if (llvm::failed(run(region.front(), visit)))
+    return skip(step);
+  if (llvm::failed(run(*condition ? step.flow->first : step.flow->second, visit)))
     return failure();
-  assign(op.getResults(), region.front().getTerminator()->getOperands());
+  assign(*condition ? step.flow->firstEnd : step.flow->secondEnd);
   return success();
 }
 
-LogicalResult ScalarInterpreter::runWhile(Operation &op, const Visitor &visit) {
-  auto loop = cast<scf::WhileOp>(op);
-  assign(loop.getBeforeArguments(), loop.getInits());
+LogicalResult ScalarInterpreter::runWhile(Step &step, Visitor visit) {
+  assign(step.flow->enter);
   while (true) {
-    if (llvm::failed(run(*loop.getBeforeBody(), visit)))
+    // One without anything to run ends all the same.
+    if (++steps > kMaxSteps)
+      return fail(step.op);
+    if (llvm::failed(run(step.flow->first, visit)))
       return failure();
-    scf::ConditionOp condition = loop.getConditionOp();
-    std::optional<int64_t> goesOn = get(condition.getCondition());
+    std::optional<int64_t> goesOn = numbers[step.operands[0]];
     if (!goesOn)
-      return skip(op);
+      return skip(step);
     if (!*goesOn) {
-      assign(loop.getResults(), condition.getArgs());
+      assign(step.flow->results);
       return success();
     }
-    assign(loop.getAfterArguments(), condition.getArgs());
-    if (llvm::failed(run(*loop.getAfterBody(), visit)))
+    assign(step.flow->firstEnd);
+    if (llvm::failed(run(step.flow->second, visit)))
       return failure();
-    assign(loop.getBeforeArguments(), loop.getYieldOp().getOperands());
+    assign(step.flow->secondEnd);
   }
 }

@@ -8,41 +8,63 @@
 #define SPARSEATTN_LIB_DIALECT_SPARSEATTNNV_TRANSFORMS_VERIFYCHANNELS_SCALARINTERPRETER_H
 
 #include "mlir/IR/Block.h"
-#include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/ADT/DenseMap.h"
-#include <functional>
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include <memory>
 #include <optional>
 #include <tuple>
+#include <vector>
 
 namespace sparseattn::nv {
 
-/// Folds scalar operations of constants. Constant folding of an operation is its semantics here: there is no second
-/// definition of arithmetic. Remembers what it folded, for a kernel computes the same numbers in many of its launches.
-class ConstantFolder {
+/// What a kernel does with integers, read once and then run for many launches: its values have consecutive numbers, its
+/// constants are known, and operations that nobody looks at are passed over. Constant folding of an operation is its
+/// semantics here: there is no second definition of arithmetic. Remembers what it folded, for a kernel computes the
+/// same numbers in many of its launches.
+///
+/// Knows values of integer, index and pointer types, and no others. The kernel must not change meanwhile.
+class ScalarProgram {
 public:
-  /// The result of `op`, which has one: a number, or the value whose number it is; null when it cannot be folded.
-  /// Expects a number for each operand.
-  mlir::OpFoldResult fold(mlir::Operation &op, llvm::ArrayRef<int64_t> operands);
+  /// `isInteresting` tells operations that no run may miss: control flow over unknown numbers is skipped when it holds
+  /// none of them.
+  ScalarProgram(mlir::Operation *kernel, llvm::function_ref<bool(mlir::Operation *)> isInteresting);
+  ~ScalarProgram();
 
 private:
-  static constexpr size_t kMostOperands = 3;
-  using Key = std::pair<mlir::Operation *, std::tuple<int64_t, int64_t, int64_t>>;
-  llvm::DenseMap<Key, mlir::OpFoldResult> known;
+  friend class ScalarInterpreter;
+  struct Step;
+  struct Flow;
+  using Code = std::vector<Step>;
+  using Numbers = std::vector<std::optional<int64_t>>;
+  /// Places of values, from and to.
+  using Copies = std::vector<std::pair<unsigned, unsigned>>;
+
+  Code read(mlir::Block &block);
+  std::unique_ptr<Flow> readFlow(mlir::Operation &op, llvm::SmallVectorImpl<unsigned> &operands);
+  Copies pair(mlir::ValueRange from, mlir::ValueRange to) const;
+
+  /// Of the values that can have a number.
+  llvm::DenseMap<mlir::Value, unsigned> places;
+  /// Blocks that are not in control flow.
+  llvm::DenseMap<mlir::Block *, Code> codes;
+  /// Control flow that holds something interesting.
+  llvm::DenseSet<mlir::Operation *> interesting;
+  /// The constants, before anything ran.
+  Numbers initial;
 };
 
 /// Runs integer arithmetic, `scf.for`, `scf.while` and `scf.if` on concrete integers. Values of other types, and
 /// integers from elsewhere (loads), are unknown.
 class ScalarInterpreter {
 public:
-  /// Called for every operation that the interpreter does not run itself.
-  using Visitor = std::function<void(mlir::Operation *)>;
+  /// Called for every operation that the interpreter does not run itself. False: operations of this name are nothing to
+  /// it, so it need not be called for this one again.
+  using Visitor = llvm::function_ref<bool(mlir::Operation *)>;
 
-  /// `isInteresting` tells operations that no run may miss: control flow over unknown numbers is skipped when it holds
-  /// none of them.
-  /// `folder` must live longer.
-  ScalarInterpreter(ConstantFolder &folder, std::function<bool(mlir::Operation *)> isInteresting)
-      : folder(&folder), isInteresting(std::move(isInteresting)) {}
+  /// `program` must live longer.
+  explicit ScalarInterpreter(ScalarProgram &program) : program(&program), numbers(program.initial) {}
 
   /// Nothing: it is not known.
   void set(mlir::Value value, std::optional<int64_t> number);
@@ -50,26 +72,27 @@ public:
 
   /// Runs the operations of a block. Fails at control flow over unknown numbers that decides what `visit` sees, or
   /// after too many steps; then `getFailure()` is the operation.
-  llvm::LogicalResult run(mlir::Block &block, const Visitor &visit);
+  llvm::LogicalResult run(mlir::Block &block, Visitor visit);
   mlir::Operation *getFailure() const { return failed; }
 
 private:
-  std::optional<int64_t> fold(mlir::Operation &op);
-  llvm::LogicalResult runOp(mlir::Operation &op, const Visitor &visit);
-  llvm::LogicalResult runFor(mlir::Operation &op, const Visitor &visit);
-  llvm::LogicalResult runIf(mlir::Operation &op, const Visitor &visit);
-  llvm::LogicalResult runWhile(mlir::Operation &op, const Visitor &visit);
-  llvm::LogicalResult skip(mlir::Operation &op);
-  /// Numbers of `from` become those of `to`, at once.
-  void assign(mlir::ValueRange to, mlir::ValueRange from);
-  llvm::LogicalResult fail(mlir::Operation &op) {
-    failed = &op;
+  using Step = ScalarProgram::Step;
+
+  std::optional<int64_t> fold(Step &step);
+  llvm::LogicalResult run(ScalarProgram::Code &code, Visitor visit);
+  llvm::LogicalResult runFor(Step &step, Visitor visit);
+  llvm::LogicalResult runIf(Step &step, Visitor visit);
+  llvm::LogicalResult runWhile(Step &step, Visitor visit);
+  llvm::LogicalResult skip(const Step &step);
+  /// All at once.
+  void assign(const ScalarProgram::Copies &copies);
+  llvm::LogicalResult fail(mlir::Operation *op) {
+    failed = op;
     return llvm::failure();
   }
 
-  ConstantFolder *folder;
-  std::function<bool(mlir::Operation *)> isInteresting;
-  llvm::DenseMap<mlir::Value, int64_t> numbers;
+  ScalarProgram *program;
+  ScalarProgram::Numbers numbers;
   mlir::Operation *failed = nullptr;
   int64_t steps = 0;
 };

@@ -25,6 +25,12 @@ using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
 
+static bool touchesBarriers(Operation *op) {
+  return isa<NVVM::MBarrierInitOp, NVVM::MBarrierTryWaitParityOp, NVVM::MBarrierArriveOp,
+             NVVM::MBarrierArriveExpectTxOp, NVVM::BarrierOp, NVVM::BarrierArriveOp,
+             NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
+}
+
 namespace {
 
 /// What a thread does with shared memory. Addresses are bytes from its beginning.
@@ -46,7 +52,7 @@ struct BarrierSlot {
 
 class BarrierVerifier {
 public:
-  explicit BarrierVerifier(gpu::GPUFuncOp kernel) : kernel(kernel) {
+  explicit BarrierVerifier(gpu::GPUFuncOp kernel) : kernel(kernel), program(kernel, touchesBarriers) {
     kernel.walk([&](TileAtOp tile) { rows.insert(tile.getTile().getType().getRows()); });
   }
   LogicalResult run();
@@ -65,7 +71,7 @@ private:
   static constexpr int64_t kBlocks = 5;
 
   gpu::GPUFuncOp kernel;
-  ConstantFolder folder;
+  ScalarProgram program;
   /// Rows of the tiles.
   llvm::SetVector<int64_t> rows;
   /// What made a launch unknown, and whether another one was not.
@@ -84,12 +90,6 @@ private:
 
 } // namespace
 
-static bool touchesBarriers(Operation *op) {
-  return isa<NVVM::MBarrierInitOp, NVVM::MBarrierTryWaitParityOp, NVVM::MBarrierArriveOp,
-             NVVM::MBarrierArriveExpectTxOp, NVVM::BarrierOp, NVVM::BarrierArriveOp,
-             NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp, TileAtOp>(op);
-}
-
 std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, int64_t thread) {
   std::vector<Access> accesses;
   bool known = true;
@@ -99,7 +99,7 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
   auto sharedPointer = LLVM::LLVMPointerType::get(kernel.getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
   if (isProducer)
     stored.clear();
-  ScalarInterpreter interpreter(folder, touchesBarriers);
+  ScalarInterpreter interpreter(program);
   GlobalMemory memory(rows.empty() ? 1 : rows.front(), kBlocks);
   setArguments(interpreter, kernel, launch);
   auto set = [&](Operation &op, std::optional<int64_t> number) { interpreter.set(op.getResult(0), number); };
@@ -120,11 +120,13 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
         size_t index = read[*address]++;
         if (index >= values.size())
           unstored = op;
-        return set(*op, index < values.size() ? std::optional(values[index]) : std::nullopt);
+        set(*op, index < values.size() ? std::optional(values[index]) : std::nullopt);
+        return true;
       }
     }
     if (memory.run(op, interpreter))
-      return;
+      return true;
+    bool matters = true;
     TypeSwitch<Operation *>(op)
         .Case([&](NVVM::ThreadIdXOp) { set(*op, thread); })
         .Case([&](gpu::BlockIdOp) { set(*op, launch.block); })
@@ -172,7 +174,10 @@ std::optional<std::vector<Access>> BarrierVerifier::trace(const Launch &launch, 
         .Case([&](TileAtOp tile) {
           std::optional<int64_t> units = get(tile.getAddress());
           add(op, Access::Kind::Tile, units ? std::optional(*units * hopper::kDescriptorUnit) : std::nullopt, 0);
-        });
+        })
+        .Case([&](LLVM::LoadOp) {})
+        .Default([&](Operation *) { matters = false; });
+    return matters;
   };
   if (failed(interpreter.run(kernel.getBody().front(), visit))) {
     unknown = interpreter.getFailure();

@@ -25,7 +25,9 @@ namespace {
 
 class KernelVerifier {
 public:
-  KernelVerifier(gpu::GPUFuncOp kernel, SpecializeOp roles) : kernel(kernel), roles(roles) {
+  KernelVerifier(gpu::GPUFuncOp kernel, SpecializeOp roles)
+      : kernel(kernel), roles(roles),
+        program(kernel, [](Operation *op) { return isa<FillOp, PostOp>(op) || isConsumerOp(op); }) {
     kernel.walk([&](ChannelOp channel) {
       StringRef name = channel.getName().value_or("");
       names.push_back(name.empty() ? "#" + std::to_string(names.size()) : name.str());
@@ -40,11 +42,12 @@ public:
 private:
   /// The trace of one run; nothing when it depends on what the model does not know.
   std::optional<ChannelTrace> trace(const Launch &launch);
+  /// Whether such an operation matters to the trace. Where it depends on what is not known, the trace ends.
   bool visit(Operation *op, const Launch &launch, ScalarInterpreter &interpreter, std::vector<ChannelEvent> &events);
 
   gpu::GPUFuncOp kernel;
   SpecializeOp roles;
-  ConstantFolder folder;
+  ScalarProgram program;
   llvm::SetVector<Operation *> channels;
   SmallVector<std::string> names;
   /// Numbers that the producer posted, by channel and position, and how many tiles it asked for.
@@ -53,7 +56,8 @@ private:
   /// Rows of the tiles, and most blocks of them that a launch has.
   llvm::SetVector<int64_t> rows;
   int64_t blocks = 3;
-  /// Why the last trace is not known.
+  /// Whether the last trace is known so far, and why not.
+  bool isKnown = true;
   Operation *unknown = nullptr;
   /// A number that a consumer cannot take, where the trace ends.
   std::optional<ChannelEvent> fault;
@@ -64,13 +68,18 @@ private:
 
 bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterpreter &interpreter,
                            std::vector<ChannelEvent> &events) {
+  if (!isKnown)
+    return true;
+  auto giveUp = [&] {
+    isKnown = false;
+    unknown = op;
+    return true;
+  };
   auto add = [&](ChannelEvent::Kind kind, Value channel, Value position) {
     std::optional<int64_t> number = interpreter.get(position);
     auto it = llvm::find(channels, channel.getDefiningOp());
-    if (!number || it == channels.end()) {
-      unknown = op;
-      return false;
-    }
+    if (!number || it == channels.end())
+      return giveUp();
     events.push_back({kind, static_cast<unsigned>(it - channels.begin()), *number, op});
     return true;
   };
@@ -82,10 +91,8 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     return add(ChannelEvent::Kind::Release, release.getChannel(), release.getPosition());
   auto addTurn = [&](ChannelEvent::Kind kind, Value consumer) {
     std::optional<int64_t> number = interpreter.get(consumer);
-    if (!number) {
-      unknown = op;
-      return false;
-    }
+    if (!number)
+      return giveUp();
     events.push_back({kind, 0, *number, op});
     return true;
   };
@@ -93,54 +100,53 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     return addTurn(ChannelEvent::Kind::TakeTurn, take.getConsumer());
   if (auto pass = dyn_cast<PassTurnOp>(op))
     return addTurn(ChannelEvent::Kind::PassTurn, pass.getConsumer());
+  auto set = [&](std::optional<int64_t> number) {
+    interpreter.set(op->getResult(0), number);
+    return true;
+  };
   if (isa<gpu::BlockIdOp>(op))
-    interpreter.set(op->getResult(0), launch.block);
+    return set(launch.block);
   if (isa<gpu::GridDimOp>(op))
-    interpreter.set(op->getResult(0), launch.blocks);
+    return set(launch.blocks);
   if (auto next = dyn_cast<NextTileOp>(op)) {
     std::optional<int64_t> tiles = interpreter.get(next.getTiles());
-    interpreter.set(next, tiles ? std::optional(launch.getNextTile(asked++, *tiles)) : std::nullopt);
+    return set(tiles ? std::optional(launch.getNextTile(asked++, *tiles)) : std::nullopt);
   }
   if (auto post = dyn_cast<PostOp>(op)) {
     std::optional<int64_t> position = interpreter.get(post.getPosition()), number = interpreter.get(post.getNumber());
-    if (!position || !number) {
-      unknown = op;
-      return false;
-    }
+    if (!position || !number)
+      return giveUp();
     posted[{post.getChannel().getDefiningOp(), *position}] = *number;
     return !post.getAlone() || add(ChannelEvent::Kind::Fill, post.getChannel(), post.getPosition());
   }
   if (auto take = dyn_cast<TakeOp>(op)) {
-    if (!add(ChannelEvent::Kind::Await, take.getChannel(), take.getPosition()))
-      return false;
+    add(ChannelEvent::Kind::Await, take.getChannel(), take.getPosition());
+    if (!isKnown)
+      return true;
     auto number = posted.find({take.getChannel().getDefiningOp(), events.back().position});
     bool isGone = llvm::any_of(events, [&](const ChannelEvent &event) {
       return event.kind == ChannelEvent::Kind::Release && event.channel == events.back().channel &&
              event.position == events.back().position;
     });
-    if (number == posted.end() || isGone) {
-      interpreter.set(take, std::nullopt);
-      fault = events.back();
-      faultReason = isGone ? ", which it released" : ", with which the producer posts none";
-      return false;
-    }
-    interpreter.set(take, number->second);
+    if (number != posted.end() && !isGone)
+      return set(number->second);
+    fault = events.back();
+    faultReason = isGone ? ", which it released" : ", with which the producer posts none";
+    isKnown = false;
+    return set(std::nullopt);
   }
-  return true;
+  return false;
 }
 
 std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
-  ScalarInterpreter common(folder, [](Operation *op) { return isa<FillOp, PostOp>(op) || isConsumerOp(op); });
+  ScalarInterpreter common(program);
   setArguments(common, kernel, launch);
-  bool known = true;
+  isKnown = true;
   posted.clear();
   asked = 0;
   GlobalMemory memory(rows.empty() ? 1 : rows.front(), blocks);
   std::vector<ChannelEvent> none;
-  auto setUp = [&](Operation *op) {
-    if (!memory.run(op, common))
-      visit(op, launch, common, none);
-  };
+  auto setUp = [&](Operation *op) { return memory.run(op, common) || visit(op, launch, common, none); };
   if (failed(common.run(*roles->getBlock(), setUp))) {
     unknown = common.getFailure();
     return std::nullopt;
@@ -155,16 +161,13 @@ std::optional<ChannelTrace> KernelVerifier::trace(const Launch &launch) {
     std::vector<ChannelEvent> &events = result.roles.emplace_back();
     if (role > 0)
       interpreter.set(roles.getWarpgroup(), role - 1);
-    auto record = [&](Operation *op) {
-      if (!memory.run(op, interpreter))
-        known = known && visit(op, launch, interpreter, events);
-    };
+    auto record = [&](Operation *op) { return memory.run(op, interpreter) || visit(op, launch, interpreter, events); };
     if (failed(interpreter.run(role == 0 ? *roles.getProducerBlock() : *roles.getConsumerBlock(), record))) {
       unknown = interpreter.getFailure();
       return std::nullopt;
     }
   }
-  return known ? std::optional(result) : std::nullopt;
+  return isKnown ? std::optional(std::move(result)) : std::nullopt;
 }
 
 LogicalResult KernelVerifier::run() {
