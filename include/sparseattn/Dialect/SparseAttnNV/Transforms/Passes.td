@@ -380,8 +380,9 @@ def SparseAttnNVVerifyChannels : Pass<"sparseattn-nv-verify-channels"> {
     concrete arguments, a few hundred launches among which every loop over blocks
     makes 0 to stages + 2 steps; what the roles do with channels then runs in a
     model of the barriers (`Analysis/ChannelModel.h`), under every order of
-    priority of the roles. Integers in global memory are chosen by a hash of
-    their address: any numbers, but the same for all roles.
+    priority of the roles, or under one where all come to the same end. Integers
+    in global memory are chosen by a hash of their address: any numbers, but the
+    same for all roles.
 
     *Holds afterwards:* what held before; nothing is changed.
 
