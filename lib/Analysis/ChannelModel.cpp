@@ -302,11 +302,17 @@ bool sparseattn::isConfluent(const ChannelTrace &trace) {
   return true;
 }
 
+/// Of the orders of priority, the first that std::next_permutation knows.
+static std::vector<unsigned> getFirstOrder(const ChannelTrace &trace) {
+  std::vector<unsigned> priority(trace.roles.size());
+  std::iota(priority.begin(), priority.end(), 0);
+  return priority;
+}
+
 std::optional<ChannelProblem> sparseattn::findChannelProblemInAllOrders(const ChannelTrace &trace) {
   if (std::optional<ChannelProblem> problem = findBadPosition(trace))
     return problem;
-  std::vector<unsigned> priority(trace.roles.size());
-  std::iota(priority.begin(), priority.end(), 0);
+  std::vector<unsigned> priority = getFirstOrder(trace);
   do {
     if (std::optional<ChannelProblem> problem = Machine(trace, priority).run())
       return problem;
@@ -315,9 +321,10 @@ std::optional<ChannelProblem> sparseattn::findChannelProblemInAllOrders(const Ch
 }
 
 std::optional<ChannelProblem> sparseattn::findChannelProblem(const ChannelTrace &trace) {
-  if (findBadPosition(trace) || !isConfluent(trace))
+  if (!isConfluent(trace))
     return findChannelProblemInAllOrders(trace);
-  std::vector<unsigned> priority(trace.roles.size());
-  std::iota(priority.begin(), priority.end(), 0);
+  if (std::optional<ChannelProblem> problem = findBadPosition(trace))
+    return problem;
+  std::vector<unsigned> priority = getFirstOrder(trace);
   return Machine(trace, priority).run();
 }

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMTypes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include <array>
 
 using namespace mlir;
 using namespace sparseattn::nv;
@@ -83,35 +84,41 @@ ScalarProgram::Copies ScalarProgram::pair(ValueRange from, ValueRange to) const 
   return copies;
 }
 
-std::unique_ptr<ScalarProgram::Flow> ScalarProgram::readFlow(Operation &op, SmallVectorImpl<unsigned> &operands) {
-  auto flow = std::make_unique<Flow>();
+void ScalarProgram::readFlow(Step &step) {
+  using Kind = Step::Kind;
+  Operation *op = step.op;
+  step.flow = std::make_unique<Flow>();
+  Flow *flow = step.flow.get();
   if (auto loop = dyn_cast<scf::ForOp>(op)) {
+    step.kind = Kind::For;
+    step.result = places.lookup(loop.getInductionVar());
     for (Value bound : {loop.getLowerBound(), loop.getUpperBound(), loop.getStep()})
-      operands.push_back(places.lookup(bound));
+      step.operands.push_back(places.lookup(bound));
     flow->enter = pair(loop.getInitArgs(), loop.getRegionIterArgs());
     flow->first = read(*loop.getBody());
     flow->firstEnd = pair(loop.getYieldedValues(), loop.getRegionIterArgs());
     flow->results = pair(loop.getRegionIterArgs(), loop.getResults());
   } else if (auto branch = dyn_cast<scf::IfOp>(op)) {
-    operands.push_back(places.lookup(branch.getCondition()));
+    step.kind = Kind::If;
+    step.operands.push_back(places.lookup(branch.getCondition()));
     flow->first = read(*branch.thenBlock());
-    flow->firstEnd = pair(branch.thenYield().getOperands(), op.getResults());
+    flow->firstEnd = pair(branch.thenYield().getOperands(), op->getResults());
     if (branch.elseBlock()) {
       flow->second = read(*branch.elseBlock());
-      flow->secondEnd = pair(branch.elseYield().getOperands(), op.getResults());
+      flow->secondEnd = pair(branch.elseYield().getOperands(), op->getResults());
     }
   } else {
     auto repeat = cast<scf::WhileOp>(op);
     scf::ConditionOp condition = repeat.getConditionOp();
-    operands.push_back(places.lookup(condition.getCondition()));
+    step.kind = Kind::While;
+    step.operands.push_back(places.lookup(condition.getCondition()));
     flow->enter = pair(repeat.getInits(), repeat.getBeforeArguments());
     flow->first = read(*repeat.getBeforeBody());
     flow->firstEnd = pair(condition.getArgs(), repeat.getAfterArguments());
-    flow->results = pair(condition.getArgs(), op.getResults());
+    flow->results = pair(condition.getArgs(), op->getResults());
     flow->second = read(*repeat.getAfterBody());
     flow->secondEnd = pair(repeat.getYieldOp().getOperands(), repeat.getBeforeArguments());
   }
-  return flow;
 }
 
 ScalarProgram::Code ScalarProgram::read(Block &block) {
@@ -120,16 +127,9 @@ ScalarProgram::Code ScalarProgram::read(Block &block) {
   for (Operation &op : block) {
     if (op.hasTrait<OpTrait::ConstantLike>() && isScalarArithmetic(op))
       continue;
-    bool isFlow = isa<scf::ForOp, scf::IfOp, scf::WhileOp>(op);
-    Step &step = code.emplace_back(isFlow ? Kind::If : isScalarArithmetic(op) ? Kind::Fold : Kind::Visit, &op);
-    if (isFlow) {
-      step.flow = readFlow(op, step.operands);
-      if (auto loop = dyn_cast<scf::ForOp>(op)) {
-        step.kind = Kind::For;
-        step.result = places.lookup(loop.getInductionVar());
-      } else if (isa<scf::WhileOp>(op)) {
-        step.kind = Kind::While;
-      }
+    Step &step = code.emplace_back(isScalarArithmetic(op) ? Kind::Fold : Kind::Visit, &op);
+    if (isa<scf::ForOp, scf::IfOp, scf::WhileOp>(op)) {
+      readFlow(step);
     } else if (step.kind == Kind::Fold) {
       step.result = places.lookup(op.getResult(0));
       for (Value operand : op.getOperands()) {
@@ -206,13 +206,33 @@ std::optional<int64_t> ScalarInterpreter::fold(Step &step) {
   auto read = [&](const Step::Folded &folded) { return folded.place ? numbers[*folded.place] : folded.number; };
   if (operands.size() > Step::kMostOperands)
     return read(compute());
-  operands.resize(Step::kMostOperands);
-  auto [known, isNew] = step.known.try_emplace({operands[0], operands[1], operands[2]});
-  if (isNew) {
-    operands.truncate(step.operands.size());
+  std::array<int64_t, Step::kMostOperands> key{};
+  llvm::copy(operands, key.begin());
+  auto [known, isNew] = step.known.try_emplace(std::tuple_cat(key));
+  if (isNew)
     known->second = compute();
-  }
   return read(known->second);
+}
+
+LogicalResult ScalarInterpreter::run(Step &step, Visitor visit) {
+  switch (step.kind) {
+  case Step::Kind::For:
+    return runFor(step, visit);
+  case Step::Kind::If:
+    return runIf(step, visit);
+  case Step::Kind::While:
+    return runWhile(step, visit);
+  case Step::Kind::Fold:
+    numbers[step.result] = fold(step);
+    break;
+  case Step::Kind::Visit:
+    if (!visit(step.op))
+      step.kind = Step::Kind::Ignored;
+    break;
+  case Step::Kind::Ignored:
+    break;
+  }
+  return success();
 }
 
 LogicalResult ScalarInterpreter::run(ScalarProgram::Code &code, Visitor visit) {
@@ -220,31 +240,9 @@ LogicalResult ScalarInterpreter::run(ScalarProgram::Code &code, Visitor visit) {
   for (Step &step : code) {
     if (++steps > kMaxSteps)
       return fail(step.op);
-    switch (step.kind) {
-    case Step::Kind::Fold:
-      numbers[step.result] = fold(step);
-      break;
-    case Step::Kind::For:
-      if (llvm::failed(runFor(step, visit)))
-        return failure();
-      break;
-    case Step::Kind::If:
-      if (llvm::failed(runIf(step, visit)))
-        return failure();
-      break;
-    case Step::Kind::While:
-      if (llvm::failed(runWhile(step, visit)))
-        return failure();
-      break;
-    case Step::Kind::Visit:
-      if (!visit(step.op)) {
-        step.kind = Step::Kind::Ignored;
-        isIgnored = true;
-      }
-      break;
-    case Step::Kind::Ignored:
-      break;
-    }
+    if (llvm::failed(run(step, visit)))
+      return failure();
+    isIgnored |= step.kind == Step::Kind::Ignored;
   }
   if (isIgnored)
     llvm::erase_if(code, [](const Step &step) { return step.kind == Step::Kind::Ignored; });

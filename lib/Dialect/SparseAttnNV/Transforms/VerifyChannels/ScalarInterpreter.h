@@ -42,7 +42,7 @@ private:
   using Copies = std::vector<std::pair<unsigned, unsigned>>;
 
   Code read(mlir::Block &block);
-  std::unique_ptr<Flow> readFlow(mlir::Operation &op, llvm::SmallVectorImpl<unsigned> &operands);
+  void readFlow(Step &step);
   Copies pair(mlir::ValueRange from, mlir::ValueRange to) const;
 
   /// Of the values that can have a number.
@@ -59,8 +59,8 @@ private:
 /// integers from elsewhere (loads), are unknown.
 class ScalarInterpreter {
 public:
-  /// Called for every operation that the interpreter does not run itself. False: operations of this name are nothing to
-  /// it, so it need not be called for this one again.
+  /// Called for every operation that the interpreter does not run itself. False: this one is nothing to it, whatever
+  /// the numbers are, and it need not be called again.
   using Visitor = llvm::function_ref<bool(mlir::Operation *)>;
 
   /// `program` must live longer.
@@ -80,6 +80,7 @@ private:
 
   std::optional<int64_t> fold(Step &step);
   llvm::LogicalResult run(ScalarProgram::Code &code, Visitor visit);
+  llvm::LogicalResult run(Step &step, Visitor visit);
   llvm::LogicalResult runFor(Step &step, Visitor visit);
   llvm::LogicalResult runIf(Step &step, Visitor visit);
   llvm::LogicalResult runWhile(Step &step, Visitor visit);
