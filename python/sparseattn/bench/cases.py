@@ -142,7 +142,7 @@ def variants() -> list[Case]:
         {"length": 1, "keys": 777}, {"length": 500, "keys": 300}, {"length": 500, "keys": 300, "mask": "window", "window": 100},
         {"mask": "prefix", "window": 150}, {"kv_heads": 2, "mask": "mixed", "window": 100},
         {"extras": ("sink", "softcap")}, {"extras": ("lse",), "length": 500, "keys": 300},
-        # Length classes of the schedule table begin at 2048 keys.
+        # Few queries over many keys.
         {"keys": 2100, "mask": "full"}, {"keys": 4200})]
 
 
