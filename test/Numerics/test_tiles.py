@@ -125,6 +125,18 @@ def test_scale_and_soft_cap(spread, change):
     check(op, op.inputs(nq=17, nk=40, spread=spread), absolute=1e-5 * min(spread, 1000))
 
 
+@pytest.mark.parametrize("cap", [0.5, 30.0, 37.0, 50.0, 60.0])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_rows_at_the_bounds_of_a_soft_cap(dtype, cap):
+    """Bounded scores need no running maximum, up to a cap of 50; no row vanishes or overflows, wherever its scores lie."""
+    op = Attention(keys=ref.Causal(), dtype=dtype, takes=("sink",), score_mod=ref.SoftCap(cap))
+    inputs = op.inputs(nq=41, nk=40, sink=[-cap, 0.0, cap, -np.inf])
+    inputs["key"][:, :, ::2] = inputs["key"][:, :, :1]
+    inputs["query"][:, :, 10:20] = 100 * inputs["key"][:, :1, :1]
+    inputs["query"][:, :, 20:30] = -100 * inputs["key"][:, :1, :1]
+    check(op, inputs, absolute=2e-5)
+
+
 @pytest.mark.parametrize("offset", [-100, -5, 0, 3, 30, 200])
 @pytest.mark.parametrize("keys", [ref.Causal(), ref.Window(20), ref.PrefixLM(10), ref.Full()], ids=str)
 def test_query_offset(offset, keys):

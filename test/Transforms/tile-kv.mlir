@@ -48,18 +48,56 @@ func.func @window(%q: !q, %k: !kv, %b: index) -> tensor<16x64xf32> {
   return %o : tensor<16x64xf32>
 }
 
-// A soft cap comes between scale and mask.
+// A soft cap comes between scale and mask. Its scores are bounded: weights are relative to the cap, no maximum is
+// carried and nothing rescaled.
 // CHECK-LABEL: func.func @softcap(
+// CHECK-DAG: %[[CAP:.*]] = arith.constant dense<3.000000e+01> : tensor<16xf32>
+// CHECK: scf.for {{.*}} iter_args(%[[SUM:.*]] = %{{[^,]*}}, %[[ACC:[^ ]*]] = %{{[^ ,]*}}) -> (tensor<16xf32>, tensor<16x64xf32>)
 // CHECK: %[[DOT:.*]] = sparseattn.tile_dot
 // CHECK: %[[SCALED:.*]] = arith.mulf %[[DOT]],
 // CHECK: %[[INNER:.*]] = arith.divf %[[SCALED]],
 // CHECK: %[[TANH:.*]] = math.tanh %[[INNER]]
 // CHECK: %[[CAPPED:.*]] = arith.mulf %{{.*}}, %[[TANH]]
 // CHECK: sparseattn.tile_mask %[[CAPPED]] end(
+// CHECK-NOT: maxnumf
+// CHECK: arith.mulf %[[CAP]],
+// CHECK: %[[BSUM:.*]] = sparseattn.tile_reduce add
+// CHECK: %[[NEXT:.*]] = arith.addf %[[SUM]], %[[BSUM]]
+// CHECK: %[[OUT:.*]] = sparseattn.tile_dot %{{.*}}, %{{.*}} acc(%[[ACC]])
+// CHECK: scf.yield %[[NEXT]], %[[OUT]]
 func.func @softcap(%q: !q, %k: !kv, %b: index) -> tensor<16x64xf32> {
   %o, %l = sparseattn.streaming_attention %q, %k, %k at(%b, %b) position(%b) rows(%b) keys(#sparseattn.full) scale 0.125
       score(#sparseattn.softcap<30.0>)
       schedule <query_tile = 16, key_tile = 32> : !q, !kv, !kv -> tensor<16x64xf32>, tensor<16xf32>
+  return %o : tensor<16x64xf32>
+}
+
+// Scores between -50 and 50 are weighed relative to less than the largest of them, or the smallest would vanish.
+// CHECK-LABEL: func.func @softcap50(
+// CHECK: arith.constant dense<2.347360e+01> : tensor<16xf32>
+// CHECK-NOT: maxnumf
+func.func @softcap50(%q: !q, %k: !kv, %b: index) -> tensor<16x64xf32> {
+  %o, %l = sparseattn.streaming_attention %q, %k, %k at(%b, %b) position(%b) rows(%b) keys(#sparseattn.full) scale 0.125
+      score(#sparseattn.softcap<50.0>)
+      schedule <query_tile = 16, key_tile = 32> : !q, !kv, !kv -> tensor<16x64xf32>, tensor<16xf32>
+  return %o : tensor<16x64xf32>
+}
+
+// A wider range, or one that f16 does not have, needs the running maximum.
+// CHECK-LABEL: func.func @softcap60(
+// CHECK: arith.maxnumf
+// CHECK-LABEL: func.func @softcap_f16(
+// CHECK: arith.maxnumf
+func.func @softcap60(%q: !q, %k: !kv, %b: index) -> tensor<16x64xf32> {
+  %o, %l = sparseattn.streaming_attention %q, %k, %k at(%b, %b) position(%b) rows(%b) keys(#sparseattn.full) scale 0.125
+      score(#sparseattn.softcap<60.0>)
+      schedule <query_tile = 16, key_tile = 32> : !q, !kv, !kv -> tensor<16x64xf32>, tensor<16xf32>
+  return %o : tensor<16x64xf32>
+}
+func.func @softcap_f16(%q: tensor<16x64xf16>, %k: tensor<1x4x?x64xf16>, %b: index) -> tensor<16x64xf32> {
+  %o, %l = sparseattn.streaming_attention %q, %k, %k at(%b, %b) position(%b) rows(%b) keys(#sparseattn.full) scale 0.125
+      score(#sparseattn.softcap<30.0>) schedule <query_tile = 16, key_tile = 32>
+      : tensor<16x64xf16>, tensor<1x4x?x64xf16>, tensor<1x4x?x64xf16> -> tensor<16x64xf32>, tensor<16xf32>
   return %o : tensor<16x64xf32>
 }
 

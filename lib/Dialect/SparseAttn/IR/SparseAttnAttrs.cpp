@@ -185,6 +185,8 @@ Value SoftcapAttr::buildScore(OpBuilder &b, Location loc, Value score) const {
   return arith::MulFOp::create(b, loc, cap, math::TanhOp::create(b, loc, inner));
 }
 
+std::optional<double> SoftcapAttr::getBound() const { return getCap().convertToDouble(); }
+
 //===----------------------------------------------------------------------===//
 // Softmax
 //===----------------------------------------------------------------------===//
@@ -242,26 +244,34 @@ static Value buildFinite(OpBuilder &b, Location loc, Value value) {
   return arith::SelectOp::create(b, loc, isEmpty, buildFloatLike(b, loc, type, 0.0), value);
 }
 
-NormalizerState SoftmaxAttr::buildTileInit(OpBuilder &b, Location loc, RankedTensorType rows) const {
-  return {buildFloatLike(b, loc, rows, -std::numeric_limits<double>::infinity()), buildFloatLike(b, loc, rows, 0.0)};
+NormalizerState SoftmaxAttr::buildTileInit(OpBuilder &b, Location loc, RankedTensorType rows,
+                                           std::optional<double> reference) const {
+  double max = reference.value_or(-std::numeric_limits<double>::infinity());
+  return {buildFloatLike(b, loc, rows, max), buildFloatLike(b, loc, rows, 0.0), reference.has_value()};
 }
 
 TileStep SoftmaxAttr::buildTileStep(OpBuilder &b, Location loc, NormalizerState &state, Value scores,
                                     double multiplier) const {
   Type rows = state.max.getType(), tile = scores.getType();
-  Value blockMax = TileReduceOp::create(b, loc, rows, TileReduction::Max, scores);
-  Value max = arith::MaxNumFOp::create(b, loc, state.max, blockMax);
-  // A row that has seen no key yet has maximum -inf: exp2(-inf - 0) = 0, where -inf - -inf would be NaN.
-  Value shift = buildFinite(b, loc, max);
   Value perRow = buildFloatLike(b, loc, rows, multiplier);
-  Value exponent = arith::MulFOp::create(b, loc, arith::SubFOp::create(b, loc, state.max, shift), perRow);
-  Value factor = math::Exp2Op::create(b, loc, exponent);
+  Value shift = state.max, sum = state.sum, factor;
+  if (!state.isFixed) {
+    Value blockMax = TileReduceOp::create(b, loc, rows, TileReduction::Max, scores);
+    Value max = arith::MaxNumFOp::create(b, loc, state.max, blockMax);
+    // A row that has seen no key yet has maximum -inf: exp2(-inf - 0) = 0, where -inf - -inf would be NaN.
+    shift = buildFinite(b, loc, max);
+    Value exponent = arith::MulFOp::create(b, loc, arith::SubFOp::create(b, loc, state.max, shift), perRow);
+    factor = math::Exp2Op::create(b, loc, exponent);
+    state.max = max;
+  }
   Value negated = arith::NegFOp::create(b, loc, arith::MulFOp::create(b, loc, shift, perRow));
   Value weights = math::Exp2Op::create(
       b, loc, math::FmaOp::create(b, loc, scores, buildFloatLike(b, loc, tile, multiplier),
                                   TileBroadcastOp::create(b, loc, tile, negated)));
   Value blockSum = TileReduceOp::create(b, loc, rows, TileReduction::Add, weights);
-  state = {max, arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, state.sum, factor), blockSum)};
+  if (factor)
+    sum = arith::MulFOp::create(b, loc, sum, factor);
+  state.sum = arith::AddFOp::create(b, loc, sum, blockSum);
   return {weights, factor};
 }
 

@@ -24,7 +24,7 @@ using namespace sparseattn::nv;
 
 namespace {
 
-/// sum' = sum * factor + reduce add tile, where `update` makes sum'.
+/// sum' = sum * factor + reduce add tile, where `update` makes sum'; without a factor, sum' = sum + reduce add tile.
 struct RunningSum {
   Operation *update;
   /// Null when the product is part of `update` (a fused multiply-add).
@@ -53,7 +53,9 @@ static std::optional<RunningSum> matchRunningSum(scf::ForOp loop, unsigned index
     added = fma.getC();
   } else if (auto add = dyn_cast<arith::AddFOp>(update)) {
     for (auto [one, other] : {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())})
-      if (auto mul = one.getDefiningOp<arith::MulFOp>(); mul && llvm::is_contained(mul->getOperands(), sum)) {
+      if (one == sum) {
+        added = other;
+      } else if (auto mul = one.getDefiningOp<arith::MulFOp>(); mul && llvm::is_contained(mul->getOperands(), sum)) {
         found.product = mul;
         found.factor = mul.getLhs() == sum ? mul.getRhs() : mul.getLhs();
         added = other;
@@ -98,7 +100,9 @@ static void defer(MutableArrayRef<std::pair<scf::ForOp, RunningSum>> chain, unsi
     loop.getRegionIterArg(index).setType(type);
     loop.getResult(index).setType(type);
     builder.setInsertionPoint(sum.update);
-    Value scaled = ScaleOp::create(builder, loc, type, loop.getRegionIterArg(index), sum.factor);
+    Value scaled = loop.getRegionIterArg(index);
+    if (sum.factor)
+      scaled = ScaleOp::create(builder, loc, type, scaled, sum.factor);
     Value added = ReduceOp::create(builder, loc, ReduceKind::Add, sum.reduce.getSource(), /*partial=*/true);
     Value next = arith::AddFOp::create(builder, loc, scaled, added);
     sum.update->getResult(0).replaceAllUsesWith(next);

@@ -21,6 +21,8 @@ struct KeyRange {
 struct NormalizerState {
   mlir::Value max;
   mlir::Value sum;
+  /// `max` stays what it is.
+  bool isFixed = false;
 };
 
 /// What a row's normaliser leaves behind.
@@ -35,7 +37,7 @@ struct NormalizerResult {
 struct TileStep {
   /// Weights, f32 [R,C].
   mlir::Value weights;
-  /// For each row, multiplies what was accumulated before, f32 [R].
+  /// For each row, multiplies what was accumulated before, f32 [R]; null for nothing.
   mlir::Value factor;
 };
 

@@ -103,7 +103,7 @@ def SparseAttn_EpilogueParam : SparseAttn_InterfaceAttr<"EpilogueAttrInterface",
 //===----------------------------------------------------------------------===//
 
 def SparseAttn_SoftcapAttr : SparseAttn_Attr<"Softcap", "softcap", [
-    DeclareAttrInterfaceMethods<SparseAttn_ScoreModAttrInterface>]> {
+    DeclareAttrInterfaceMethods<SparseAttn_ScoreModAttrInterface, ["getBound"]>]> {
   let summary = "s -> cap * tanh(s / cap)";
   let description = [{Constraints: (A4) `cap` is finite and positive.}];
   let parameters = (ins "::llvm::APFloat":$cap);

@@ -54,7 +54,9 @@ def SparseAttn_ScoreModAttrInterface : AttrInterface<"ScoreModAttrInterface"> {
   }];
   let methods = [
     InterfaceMethod<"Emits the changed score.", "::mlir::Value", "buildScore",
-      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$score)>
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$score)>,
+    InterfaceMethod<"Largest magnitude of a changed score, if it has one: lowerings may then do without a running maximum.",
+      "std::optional<double>", "getBound", (ins), [{}], [{ return std::nullopt; }]>
   ];
 }
 
@@ -89,12 +91,18 @@ def SparseAttn_NormalizerAttrInterface : AttrInterface<"NormalizerAttrInterface"
     InterfaceMethod<"Final factor of the accumulated output, and the log-sum-exp.",
       "::sparseattn::NormalizerResult", "buildFinish",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState":$state)>,
-    InterfaceMethod<"Tiles: state before the first block, of type `rows`.",
+    InterfaceMethod<[{
+        Tiles: state before the first block, of type `rows`. With a `reference`,
+        in natural units, weights are relative to it and not to a running
+        maximum: the caller knows that none can overflow or vanish.
+      }],
       "::sparseattn::NormalizerState", "buildTileInit",
-      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::RankedTensorType":$rows)>,
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::RankedTensorType":$rows,
+           "std::optional<double>":$reference)>,
     InterfaceMethod<[{
         Tiles: admits the masked scores [R,C] of a block, and gives their weights
-        and, for each row, the factor of what was accumulated before.
+        and, for each row, the factor of what was accumulated before, which is
+        null under a reference.
       }],
       "::sparseattn::TileStep", "buildTileStep",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::sparseattn::NormalizerState &":$state,

@@ -62,6 +62,7 @@ private:
   Value countEntries(function_ref<Value(OpBuilder &, Value)> isSeen);
   BlockOrder orderList(const TileKeys &keys, Value length);
   Value loadBlock(Value source, Value column);
+  std::optional<double> findReference();
   Value scoreBlock(Value column, const TileKeys &keys);
 
   StreamingAttentionOp op;
@@ -180,6 +181,24 @@ Value TileExpander::loadBlock(Value source, Value column) {
                             op.getBatch(), op.getKvHead(), position, op.getLayoutAttr());
 }
 
+/// What weights can be relative to instead of the row's maximum, in natural units: with scores of at most `bound` in
+/// magnitude, a number from which no score is far enough for its weight to vanish or a sum to overflow. Only for
+/// weights with the exponents of f32.
+std::optional<double> TileExpander::findReference() {
+  // f32 reaches down to 2^-126; 20 are left to the values that a weight multiplies. Upwards, 2^20 keys and values
+  // of magnitude 2^64 fit under 2^127 with weights up to 2^40.
+  constexpr double least = -106, most = 40;
+  Type element = queryType.getElementType();
+  ScoreModAttrInterface change = op.getScoreModAttr();
+  std::optional<double> bound = change ? change.getBound() : std::nullopt;
+  if (!bound || !(element.isBF16() || element.isF32()))
+    return std::nullopt;
+  double exponent = *bound * llvm::numbers::log2e, reference = std::min(exponent, -exponent - least);
+  if (exponent - reference > most)
+    return std::nullopt;
+  return reference / llvm::numbers::log2e;
+}
+
 /// Masked scores, in the units of the normaliser's multiplier.
 Value TileExpander::scoreBlock(Value column, const TileKeys &keys) {
   RankedTensorType type = tileType(keyTile, b.getF32Type());
@@ -202,29 +221,38 @@ void TileExpander::expand() {
   TileKeys keys = findKeys(length);
   BlockOrder order = orderBlocks(keys, length);
   NormalizerAttrInterface normalizer = op.getNormalizerOrDefault();
-  NormalizerState state = normalizer.buildTileInit(b, loc, rowType);
+  NormalizerState state = normalizer.buildTileInit(b, loc, rowType, findReference());
 
-  auto loop = scf::ForOp::create(b, loc, k.constant(0), order.count, k.constant(1),
-                                 ValueRange{state.max, state.sum, splat(outType, 0.0)});
+  SmallVector<Value> init = {state.sum, splat(outType, 0.0)};
+  if (!state.isFixed)
+    init.insert(init.begin(), state.max);
+  auto loop = scf::ForOp::create(b, loc, k.constant(0), order.count, k.constant(1), init);
+  auto carry = [&](ValueRange values) {
+    state.max = state.isFixed ? state.max : values.front();
+    state.sum = values.drop_back().back();
+    return values.back();
+  };
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
-    state = {loop.getRegionIterArg(0), loop.getRegionIterArg(1)};
+    Value out = carry(loop.getRegionIterArgs());
     Value column = order.column(b, loop.getInductionVar());
     TileStep step = normalizer.buildTileStep(b, loc, state, scoreBlock(column, keys), multiplier);
-    Value out = arith::MulFOp::create(b, loc, loop.getRegionIterArg(2),
-                                      TileBroadcastOp::create(b, loc, outType, step.factor));
+    if (step.factor)
+      out = arith::MulFOp::create(b, loc, out, TileBroadcastOp::create(b, loc, outType, step.factor));
     Value weights = step.weights;
     if (!queryType.getElementType().isF32())
       weights = arith::TruncFOp::create(b, loc, tileType(keyTile, queryType.getElementType()), weights);
     out = TileDotOp::create(b, loc, outType, weights, loadBlock(op.getValue(), column), out,
                             /*transpose_b=*/false);
-    scf::YieldOp::create(b, loc, ValueRange{state.max, state.sum, out});
+    SmallVector<Value> yielded = {state.sum, out};
+    if (!state.isFixed)
+      yielded.insert(yielded.begin(), state.max);
+    scf::YieldOp::create(b, loc, yielded);
   }
-  state = {loop.getResult(0), loop.getResult(1)};
+  Value out = carry(loop.getResults());
   NormalizerResult result = normalizer.buildTileFinish(b, loc, state, op.getSink(), multiplier);
-  Value out = arith::MulFOp::create(b, loc, loop.getResult(2),
-                                    TileBroadcastOp::create(b, loc, outType, result.factor));
+  out = arith::MulFOp::create(b, loc, out, TileBroadcastOp::create(b, loc, outType, result.factor));
   op->replaceAllUsesWith(ValueRange{out, result.lse});
   op.erase();
 }
