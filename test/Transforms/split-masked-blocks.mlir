@@ -52,6 +52,30 @@ func.func @both_bounds(%x: !s, %begin: !r, %end: !r, %last: index, %n: index, %f
   return %r : !s
 }
 
+// All rows end with the same key: at most one block is partial, the first one visited.
+// CHECK-LABEL: func.func @shared_end(
+// CHECK-SAME: %[[N:[^ ]*]]: index, %[[FROM:[^ ]*]]: index, %[[TO:[^ ]*]]: index
+// CHECK: %[[MOST:.*]] = arith.maxsi
+// CHECK: %[[ONE:.*]] = arith.minsi %[[MOST]], %c1
+// CHECK: scf.for %{{.*}} = %c0{{.*}} to %[[ONE]] step
+// CHECK: scf.for %{{.*}} = %[[ONE]] to %[[N]] step
+func.func @shared_end(%x: !s, %end: !r, %n: index, %from: index, %to: index) -> !s {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c31 = arith.constant 31 : index
+  %c32 = arith.constant 32 : index
+  %up = arith.addi %to, %c31 : index
+  %blocks = arith.divui %up, %c32 : index
+  %last = arith.subi %blocks, %c1 : index
+  %r = scf.for %i = %c0 to %n step %c1 iter_args(%y = %x) -> !s {
+    %block = arith.subi %last, %i : index
+    %column = arith.muli %block, %c32 : index
+    %m = sparseattn.tile_mask %y end(%end) at(%column) full(%from, %to) : !s
+    scf.yield %m : !s
+  }
+  return %r : !s
+}
+
 // Four blocks of which every row sees 96 of 128 keys, or all: one masked block and three full ones, or no mask at all.
 // FOLDED-LABEL: func.func @one_partial_block(
 // FOLDED: tile_mask

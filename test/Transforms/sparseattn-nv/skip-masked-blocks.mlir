@@ -33,6 +33,17 @@
 // CHECK-NEXT: }
 // CHECK-NEXT: arith.truncf
 //
+// A bound that all rows share leaves nothing to skip but what a warpgroup without rows has.
+// CHECK-LABEL: gpu.func @shared
+// CHECK-SAME: %[[N:[^ ]*]]: i32, %[[COUNT:[^ ]*]]: i32
+// CHECK: } consumers
+// CHECK: %[[MOST:.*]] = arith.maxsi %[[N]], %{{.*}} : i32
+// CHECK: %[[TO:.*]] = arith.select %{{.*}}, %[[MOST]], %[[ZERO:.*]] : i32
+// CHECK: scf.for %{{.*}} = %[[ZERO]] to %[[TO]]
+// CHECK: sparseattn_nv.mask
+// CHECK: scf.for %{{.*}} = %[[TO]] to %[[N]]
+// CHECK-NOT: sparseattn_nv.mask
+//
 // Ranges from memory come in no order.
 // CHECK-LABEL: gpu.func @ranges
 // CHECK-COUNT-2: scf.for %{{.*}} = %c0_i32 to %arg1
@@ -114,6 +125,41 @@ gpu.module @kernels {
       %half = arith.truncf %z : !acc to !half
       %valid = arith.subi %count, %first : i32
       sparseattn_nv.store_tile %half, %out row_stride(%stride) rows(%valid) : !half, !llvm.ptr<1>
+    }
+    gpu.return
+  }
+
+  gpu.func @shared(%map: !sparseattn_nv.tensor_map, %n: i32, %count: i32, %keys: i32, %out: !llvm.ptr<1>) kernel attributes {sparseattn.schedule = #schedule} {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c64 = arith.constant 64 : i32
+    %c0_i64 = arith.constant 0 : i64
+    %zero = arith.constant dense<0.0> : !acc
+    %last = arith.subi %n, %c1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %first = arith.muli %wg, %c64 : i32
+      %valid = arith.subi %count, %first : i32
+      %splat = tensor.splat %keys : !rows
+      %end = arith.minsi %splat, %splat : !rows
+      %out_tile = scf.for %i = %c0 to %n step %c1 iter_args(%acc = %zero) -> (!acc) : i32 {
+        %block = arith.subi %last, %i : i32
+        %column = arith.muli %block, %c64 : i32
+        %item = sparseattn_nv.await %k[%i] : !keys
+        %d = sparseattn_nv.dot %item, %item transpose_b : !tile, !tile
+        %s = sparseattn_nv.wait %d outstanding(0) : !sparseattn_nv.pending<!acc>
+        %masked = sparseattn_nv.mask %s at(%column) end(%end : !rows) : !acc
+        %next = arith.maximumf %acc, %masked : !acc
+        sparseattn_nv.release %k[%i] : !keys
+        scf.yield %next : !acc
+      }
+      %half = arith.truncf %out_tile : !acc to !half
+      sparseattn_nv.store_tile %half, %out row_stride(%c0_i64) rows(%valid) : !half, !llvm.ptr<1>
     }
     gpu.return
   }

@@ -68,6 +68,19 @@ static bool matchPosition(Value position, scf::ForOp loop, Value &first) {
   return true;
 }
 
+/// The largest number that a value can have, as far as its own minima and maxima say.
+static std::optional<int64_t> findMost(Value value) {
+  if (std::optional<int64_t> constant = getConstantIntValue(value))
+    return constant;
+  Operation *op = value.getDefiningOp();
+  if (!isa_and_nonnull<arith::MinSIOp, arith::MaxSIOp>(op))
+    return std::nullopt;
+  std::optional<int64_t> lhs = findMost(op->getOperand(0)), rhs = findMost(op->getOperand(1));
+  if (lhs && rhs)
+    return isa<arith::MinSIOp>(op) ? std::min(*lhs, *rhs) : std::max(*lhs, *rhs);
+  return isa<arith::MinSIOp>(op) ? (lhs ? lhs : rhs) : std::nullopt;
+}
+
 /// Fails with the reason when the loop has not the form of an attention.
 static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
   Iteration it;
@@ -263,6 +276,10 @@ private:
   /// and weighted values of the one before run together, the softmax of this
   /// block under the latter.
   SmallVector<Value> emitLoop(Iteration &it, ArrayRef<Value> carried) {
+    // A loop that only ever has the first block of the chain, such as that over the last keys under one mask for all.
+    std::optional<int64_t> first = getConstantIntValue(begin), most = findMost(it.loop.getUpperBound());
+    if (first && most && *most <= *first + 1)
+      return llvm::to_vector(carried);
     Value second = arith::AddIOp::create(builder, loc, begin, constant(1));
     Value lower = arith::MaxSIOp::create(builder, loc, it.loop.getLowerBound(), second);
     auto loop = scf::ForOp::create(builder, loc, lower, it.loop.getUpperBound(), it.loop.getStep(), carried);

@@ -40,7 +40,10 @@ struct MaskedLoops {
 
 /// Whether a bound is sure to be the same for all rows.
 static bool isUniform(Value bound) {
-  return bound.getDefiningOp<tensor::SplatOp>() || matchPattern(bound, m_Constant());
+  Operation *op = bound.getDefiningOp();
+  if (isa_and_nonnull<arith::AddIOp, arith::SubIOp, arith::MinSIOp, arith::MaxSIOp>(op))
+    return llvm::all_of(op->getOperands(), isUniform);
+  return isa_and_nonnull<tensor::SplatOp>(op) || matchPattern(bound, m_Constant());
 }
 
 /// Whether a bound is sure not to decrease from row to row.
@@ -206,11 +209,17 @@ static void skipIn(gpu::GPUFuncOp kernel, SpecializeOp roles) {
   FailureOr<MaskedLoops> chain = findMaskedLoops(tile, reason);
   if (succeeded(chain)) {
     ImplicitLocOpBuilder b(kernel.getLoc(), chain->loops.front());
-    if (chain->begin && !growsByRow(chain->begin))
-      chain->begin = {};
-    if (chain->end && !growsByRow(chain->end))
-      chain->end = {};
-    if (chain->begin || chain->end)
+    // A bound that all rows share is that of the loops already; warpgroups without rows skip everything.
+    bool isKnown = true;
+    for (Value *bound : {&chain->begin, &chain->end}) {
+      if (!*bound)
+        continue;
+      bool isShared = isUniform(*bound), grows = growsByRow(*bound);
+      isKnown &= grows;
+      if (isShared || !grows)
+        *bound = {};
+    }
+    if (isKnown || chain->begin || chain->end)
       return skipBlocks(*chain, b);
     reason = "it is not known whether the ranges of keys grow from row to row";
   }

@@ -35,6 +35,18 @@ inline mlir::Value matchDescendingBlocks(mlir::scf::ForOp loop, mlir::Value colu
   return difference.getLhs();
 }
 
+/// Whether `block` is the last one that holds keys before `end`, as
+/// `sparseattn-tile-kv` writes it: ceil(end / columns) - 1.
+inline bool isLastBlockBefore(mlir::Value block, mlir::Value end, int64_t columns) {
+  using namespace mlir;
+  llvm::APInt round, divisor;
+  return matchPattern(block, m_Op<arith::SubIOp>(
+                                 m_Op<arith::DivUIOp>(m_Op<arith::AddIOp>(matchers::m_Val(end), m_ConstantInt(&round)),
+                                                      m_ConstantInt(&divisor)),
+                                 m_One())) &&
+         divisor.getSExtValue() == columns && round.getSExtValue() == columns - 1;
+}
+
 } // namespace sparseattn
 
 #endif // SPARSEATTN_DIALECT_SPARSEATTN_TRANSFORMS_DESCENDINGBLOCKS_H

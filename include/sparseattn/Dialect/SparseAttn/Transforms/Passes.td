@@ -371,7 +371,8 @@ def SparseAttnSplitMaskedBlocks : Pass<"sparseattn-split-masked-blocks"> {
     *Holds afterwards:* the loop is up to three in the same order: blocks at the
     end that some row does not see, blocks that every row sees, whose loop has no
     mask, and, when the mask has a `begin`, blocks at the beginning. Each may
-    have no iteration. Where the column is something else (blocks from a list),
+    have no iteration; where all rows end with the same key, the first has at most
+    one. Where the column is something else (blocks from a list),
     the mask stands in an `scf.if` instead, on partial blocks only. No `tile_mask`
     has `full`.
 
@@ -409,8 +410,13 @@ def SparseAttnTileKV : Pass<"sparseattn-tile-kv"> {
     exponentials; otherwise it is multiplied into the scores. Weights are rounded
     to the type of the values before they meet them.
 
+    A score change that bounds its result (`softcap`, of at most 50) makes the
+    running maximum superfluous where weights have the exponents of f32: they
+    are then relative to one number for all rows, and nothing is rescaled.
+
     *Numerics:* changes rounding: blocks of another size in another order than at
-    L0, base-2 exponentials, weights in the values' type.
+    L0, base-2 exponentials, weights in the values' type. With scores bounded by
+    more than 36, values of a magnitude above 2^64 can overflow.
 
     *Leaves to others:* `sparseattn-split-masked-blocks`.
   }];

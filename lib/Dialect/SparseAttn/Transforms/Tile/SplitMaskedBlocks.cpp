@@ -32,6 +32,9 @@ static void splitLoop(scf::ForOp loop, TileMaskOp mask, Value last, int64_t colu
   // Blocks [first, end) are seen by every row; block `last - i` is that of iteration i.
   Value end = k.floorDiv(mask.getFullEnd(), columns);
   Value fullFrom = k.clamp(k.add(k.sub(last, end), 1), loop.getLowerBound(), loop.getUpperBound());
+  // All rows end with the same key: only its block can be partial.
+  if (isLastBlockBefore(last, mask.getFullEnd(), columns) && matchPattern(loop.getLowerBound(), m_Zero()))
+    fullFrom = k.min(fullFrom, k.constant(1));
   Value fullTo = loop.getUpperBound();
   if (mask.getBegin()) {
     Value first = k.ceilDiv(mask.getFullBegin(), columns);
