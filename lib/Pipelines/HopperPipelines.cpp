@@ -34,6 +34,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createSparseAttnNVOverlapSoftmax());
   manager.addPass(createSparseAttnNVPingPong());
   manager.addPass(createSparseAttnNVBalanceTiles());
+  manager.addPass(createSparseAttnNVPostQuotients());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }

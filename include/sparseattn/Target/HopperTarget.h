@@ -33,6 +33,8 @@ inline constexpr int64_t kSharedMemoryLimit = 232448;
 /// An mbarrier object is 8 bytes, aligned to 8 (PTX ISA, "Parallel Synchronization and Communication
 /// Instructions: mbarrier").
 inline constexpr int64_t kBarrierBytes = 8;
+/// A number that is sent along with an item of a channel.
+inline constexpr int64_t kNumberBytes = 4;
 
 /// Registers of a multiprocessor, and of one thread (instructions can name 255 of the 256).
 inline constexpr int64_t kRegisterFile = 65536;

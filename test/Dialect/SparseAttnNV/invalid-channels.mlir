@@ -136,7 +136,7 @@ func.func @specialize_c6_take(%p: i32) {
   // expected-error@+1 {{(C6) expected scalars, control flow and fill in the producer region, found 'sparseattn_nv.take'; move it to the consumer region}}
   sparseattn_nv.specialize producer registers(24) {
     // expected-note@+1 {{here}}
-    %n = sparseattn_nv.take %c[%p] : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+    %n = sparseattn_nv.take %c[%p] : !sparseattn_nv.channel<64x64xbf16, stages = 2> -> i32
   } consumers(2) registers(240) {
   ^bb0(%wg: i32):
   }
@@ -177,6 +177,22 @@ func.func @specialize_c7_next_tile(%p: i32) {
     // expected-note@+1 {{here}}
     %n = sparseattn_nv.next_tile %p of %p : i32
   }
+  return
+}
+
+// -----
+func.func @post_c1(%c: !sparseattn_nv.channel<64x64xbf16, stages = 2>, %p: i32) {
+  // expected-error@+1 {{(C1) expected a number to send}}
+  "sparseattn_nv.post"(%c, %p) : (!sparseattn_nv.channel<64x64xbf16, stages = 2>, i32) -> ()
+  return
+}
+
+// -----
+func.func @post_c1_count(%c: !sparseattn_nv.channel<64x64xbf16, stages = 2>, %p: i32) {
+  // expected-error@+1 {{(C1) expected as many numbers as elsewhere on this channel, found 1}}
+  sparseattn_nv.post %c[%p], %p : !sparseattn_nv.channel<64x64xbf16, stages = 2>
+  // expected-note@+1 {{here there are 2}}
+  %n:2 = sparseattn_nv.take %c[%p] : !sparseattn_nv.channel<64x64xbf16, stages = 2> -> i32, i32
   return
 }
 

@@ -39,7 +39,7 @@ gpu.module @kernels {
       // CHECK-NEXT: sparseattn_nv.take_turn %
       sparseattn_nv.take_turn %zero
       // CHECK-NEXT: sparseattn_nv.take %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
-      %number = sparseattn_nv.take %q[%zero] : !queries
+      %number = sparseattn_nv.take %q[%zero] : !queries -> i32
       // CHECK-NEXT: %[[TILE:.*]] = sparseattn_nv.await %[[Q]][%{{.*}}] : !sparseattn_nv.channel<128x128xbf16, stages = 1>
       %tile = sparseattn_nv.await %q[%zero] : !queries
       // CHECK-NEXT: sparseattn_nv.subtile %[[TILE]][%[[WG]]] : !sparseattn_nv.tile<128x128xbf16> -> !sparseattn_nv.tile<64x128xbf16, pitch = 128>

@@ -55,7 +55,7 @@ gpu.module @kernels {
   gpu.func @take_outside(%i: i32) kernel {
     %k = sparseattn_nv.channel "key" offset(0) barriers(32768) : !sparseattn_nv.channel<128x64xbf16, stages = 2>
     // expected-error@+1 {{is outside the role that runs it, the consumer region of sparseattn_nv.specialize}}
-    %n = sparseattn_nv.take %k[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+    %n = sparseattn_nv.take %k[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2> -> i32
     sparseattn_nv.specialize producer registers(24) {
     } consumers(2) registers(240) {
     ^bb0(%wg: i32):

@@ -134,7 +134,7 @@ gpu.module @numbers {
       // CHECK: %[[NUMBERS:.*]] = arith.constant 16416 : i32
       // CHECK: %[[NUMBER:.*]] = llvm.load volatile %{{.*}} : !llvm.ptr<3> -> i32
       // CHECK: arith.addi %[[NUMBER]]
-      %n = sparseattn_nv.take %q[%i] : !queries
+      %n = sparseattn_nv.take %q[%i] : !queries -> i32
       %use = arith.addi %n, %wg : i32
       sparseattn_nv.release %q[%i] : !queries
     }

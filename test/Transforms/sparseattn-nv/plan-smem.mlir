@@ -46,7 +46,7 @@ gpu.module @kernels {
       sparseattn_nv.fill %q[%i] from %map[%i, %i, %i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
     } consumers(2) registers(240) {
     ^bb0(%wg: i32):
-      %n = sparseattn_nv.take %q[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
+      %n = sparseattn_nv.take %q[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2> -> i32
       sparseattn_nv.release %q[%i] : !sparseattn_nv.channel<128x64xbf16, stages = 2>
     }
     gpu.return

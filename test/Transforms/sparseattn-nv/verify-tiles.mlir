@@ -131,7 +131,7 @@ gpu.module @kernels {
     } consumers(2) registers(240) {
     ^bb0(%wg: i32):
       %done:3 = scf.while (%x = %zero, %y = %zero) : (i32, i32) -> (i32, i32, i32) {
-        %number = sparseattn_nv.take %q[%x] : !queries
+        %number = sparseattn_nv.take %q[%x] : !queries -> i32
         %more = arith.cmpi sge, %number, %zero : i32
         scf.condition(%more) %number, %x, %y : i32, i32, i32
       } do {

@@ -44,6 +44,13 @@ LogicalResult ChannelOp::verify() {
   return success();
 }
 
+int64_t ChannelOp::getNumberBytes() {
+  for (Operation *user : getChannel().getUsers())
+    if (auto post = dyn_cast<PostOp>(user))
+      return llvm::alignTo(post.getNumbers().size() * hopper::kNumberBytes, hopper::kBarrierBytes);
+  return 0;
+}
+
 //===----------------------------------------------------------------------===//
 // specialize
 //===----------------------------------------------------------------------===//
@@ -145,6 +152,23 @@ static LogicalResult verifyCoordinates(Operation *op, int64_t count) {
   if (count < least || count > hopper::kMaxTensorMapRank)
     return emitConstraint(op, 1) << "expected " << least << " to " << hopper::kMaxTensorMapRank
                                  << " coordinates (feature, position, feature block, ...), found " << count;
+  return success();
+}
+
+LogicalResult PostOp::verify() {
+  size_t count = getNumbers().size();
+  if (count == 0)
+    return emitConstraint(*this, 1) << "expected a number to send";
+  for (Operation *user : getChannel().getUsers()) {
+    auto take = dyn_cast<TakeOp>(user);
+    auto post = dyn_cast<PostOp>(user);
+    if (size_t other = take ? take.getNumbers().size() : post ? post.getNumbers().size() : count; other != count) {
+      InFlightDiagnostic diag = emitConstraint(*this, 1)
+                                << "expected as many numbers as elsewhere on this channel, found " << count;
+      diag.attachNote(user->getLoc()) << "here there are " << other;
+      return diag;
+    }
+  }
   return success();
 }
 

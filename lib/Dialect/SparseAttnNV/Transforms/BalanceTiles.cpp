@@ -127,7 +127,9 @@ static void rewriteConsumer(TileLoops &loops, OpBuilder &builder) {
   auto loop = scf::WhileOp::create(builder, loc, types, init);
   Block *before = builder.createBlock(&loop.getBefore(), {}, ValueRange(init).getTypes(),
                                       SmallVector<Location>(init.size(), loc));
-  Value tile = TakeOp::create(builder, loc, builder.getI32Type(), channel, before->getArgument(loops.consumerCounter));
+  Value tile = TakeOp::create(builder, loc, builder.getI32Type(), channel, before->getArgument(loops.consumerCounter))
+                   .getNumbers()
+                   .front();
   Value zero = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 0);
   Value goesOn = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, tile, zero);
   SmallVector<Value> values = {tile};

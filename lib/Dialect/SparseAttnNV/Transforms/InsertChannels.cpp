@@ -137,14 +137,17 @@ static SmallVector<Value> addCounters(scf::ForOp tiles, ArrayRef<Group> groups) 
   return result;
 }
 
+/// What a slot takes beside its tile, at most: two barriers, and the number of a tile with what it is divided into.
+static constexpr int64_t kSlotBytes = 2 * hopper::kBarrierBytes + 8 * hopper::kNumberBytes;
+
 /// Whether shared memory has room for two items of the groups that have one item
 /// for each tile.
 static bool fitsTwice(ArrayRef<Group> groups, int64_t stages) {
   int64_t bytes = 0;
   for (const Group &group : groups) {
     int64_t items = group.inLoops() ? stages : 2;
-    // Two barriers and a number.
-    bytes += items * (LoadOp(group.first()).getResult().getType().getSizeInBytes() + 3 * hopper::kBarrierBytes);
+    // Two barriers, and numbers.
+    bytes += items * (LoadOp(group.first()).getResult().getType().getSizeInBytes() + kSlotBytes);
   }
   return bytes <= hopper::kSharedMemoryLimit;
 }

@@ -75,10 +75,10 @@ private:
     int64_t base = *channel.getBarriers() + channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
     return getPointer(getOffset(base, stage, hopper::kBarrierBytes));
   }
-  /// Where the number of an item is.
-  Value getNumber(ChannelOp channel, Value stage) {
+  /// Where a number of an item is.
+  Value getNumber(ChannelOp channel, Value stage, int64_t index) {
     int64_t base = *channel.getBarriers() + 2 * channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
-    return getPointer(getOffset(base, stage, hopper::kBarrierBytes));
+    return getPointer(getOffset(base + index * hopper::kNumberBytes, stage, channel.getNumberBytes()));
   }
   /// A new barrier counts as having completed the round before its first, hence the opposite parity.
   void waitUntilEmpty(ChannelOp channel, Slot slot) {
@@ -219,7 +219,8 @@ void KernelLowering::lower(PostOp post) {
   auto channel = post.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(post.getPosition(), post.getChannel().getType());
   waitUntilEmpty(channel, slot);
-  LLVM::StoreOp::create(b, post.getNumber(), getNumber(channel, slot.stage));
+  for (auto [index, number] : llvm::enumerate(post.getNumbers()))
+    LLVM::StoreOp::create(b, number, getNumber(channel, slot.stage, index));
   if (post.getAlone())
     NVVM::MBarrierArriveOp::create(b, b.getI64Type(), getFull(channel, slot.stage), Value());
 }
@@ -228,10 +229,11 @@ void KernelLowering::lower(TakeOp take) {
   auto channel = take.getChannel().getDefiningOp<ChannelOp>();
   Slot slot = getSlot(take.getPosition(), take.getChannel().getType());
   wait(getFull(channel, slot.stage), getParity(slot.round));
-  // Volatile: another thread writes it.
-  Value number = LLVM::LoadOp::create(b, b.getI32Type(), getNumber(channel, slot.stage), /*alignment=*/0,
-                                      /*isVolatile=*/true);
-  take.replaceAllUsesWith(number);
+  // Volatile: another thread writes them.
+  for (auto [index, number] : llvm::enumerate(take.getNumbers()))
+    number.replaceAllUsesWith(LLVM::LoadOp::create(b, b.getI32Type(), getNumber(channel, slot.stage, index),
+                                                   /*alignment=*/0, /*isVolatile=*/true)
+                                  .getResult());
 }
 
 /// The counters are the kernel's own memory, 0 when it is loaded. Every block asks once for each tile that it works

@@ -20,8 +20,7 @@ using namespace sparseattn::nv;
 
 /// Barriers of a channel, and the numbers that come with its items.
 static int64_t getBarrierBytes(ChannelOp channel) {
-  bool hasNumbers = llvm::any_of(channel.getChannel().getUsers(), [](Operation *user) { return isa<PostOp>(user); });
-  return (hasNumbers ? 3 : 2) * channel.getChannel().getType().getStages() * hopper::kBarrierBytes;
+  return (2 * hopper::kBarrierBytes + channel.getNumberBytes()) * channel.getChannel().getType().getStages();
 }
 
 /// What does not fit: one note for each channel.

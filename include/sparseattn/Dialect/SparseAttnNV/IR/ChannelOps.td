@@ -22,8 +22,8 @@ def SparseAttnNV_ChannelOp : SparseAttnNV_Op<"channel", [MemoryEffects<[MemAlloc
     `name` appears in diagnostics. `sparseattn-nv-plan-smem` sets `offset`, the
     first byte of the slots in shared memory, and `barriers`, the first byte of
     its 2 x `stages` barriers: "full" of each slot, then "empty" of each slot.
-    Behind them are 8 bytes for the number of each slot, if the channel has a
-    `post`.
+    Behind them are the numbers of each slot, if the channel has a `post`: 4
+    bytes each, and together a multiple of 8.
 
     Constraints:
     - (C1) `offset` and `barriers` are both present or both absent.
@@ -35,6 +35,10 @@ def SparseAttnNV_ChannelOp : SparseAttnNV_Op<"channel", [MemoryEffects<[MemAlloc
     ($name^)? (`offset` `(` $offset^ `)`)? (`barriers` `(` $barriers^ `)`)? attr-dict `:` qualified(type($channel))
   }];
   let builders = [OpBuilder<(ins "::sparseattn::nv::ChannelType":$type, CArg<"::llvm::StringRef", "{}">:$name)>];
+  let extraClassDeclaration = [{
+    /// Bytes that the numbers of a slot take.
+    int64_t getNumberBytes();
+  }];
   let hasVerifier = 1;
 }
 
@@ -107,26 +111,30 @@ def SparseAttnNV_FillOp : SparseAttnNV_Op<"fill", [MemoryEffects<[MemRead, MemWr
 }
 
 def SparseAttnNV_PostOp : SparseAttnNV_Op<"post", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "send a number along with an item of a channel";
+  let summary = "send numbers along with an item of a channel";
   let description = [{
-    Waits until the slot of item `position` is free, and puts the number beside
-    it: `take` reads it. The `fill` of the item follows; with `alone` there is
+    Waits until the slot of item `position` is free, and puts the numbers beside
+    it: `take` reads them. The `fill` of the item follows; with `alone` there is
     none, and the item is complete without a tile.
+
+    Constraints:
+    - (C1) there is a number, and every `post` and `take` of a channel has as many.
   }];
-  let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position, I32:$number, UnitAttr:$alone);
-  let assemblyFormat = "$channel `[` $position `]` `,` $number (`alone` $alone^)? attr-dict `:` qualified(type($channel))";
+  let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position, Variadic<I32>:$numbers, UnitAttr:$alone);
+  let assemblyFormat = "$channel `[` $position `]` `,` $numbers (`alone` $alone^)? attr-dict `:` qualified(type($channel))";
+  let hasVerifier = 1;
 }
 
 def SparseAttnNV_TakeOp : SparseAttnNV_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "wait for an item and read its number";
+  let summary = "wait for an item and read its numbers";
   let description = [{
-    The number that `post` sent with item `position`. The item is then awaited:
-    a consumer releases it after it took the number and, if there is one, read
+    The numbers that `post` sent with item `position`. The item is then awaited:
+    a consumer releases it after it took the numbers and, if there is one, read
     the tile (`await`).
   }];
   let arguments = (ins SparseAttnNV_ChannelType:$channel, I32:$position);
-  let results = (outs I32:$number);
-  let assemblyFormat = "$channel `[` $position `]` attr-dict `:` qualified(type($channel))";
+  let results = (outs Variadic<I32>:$numbers);
+  let assemblyFormat = "$channel `[` $position `]` attr-dict `:` qualified(type($channel)) `->` type($numbers)";
 }
 
 def SparseAttnNV_AwaitOp : SparseAttnNV_Op<"await", [

@@ -32,6 +32,27 @@ def SparseAttnNVBalanceTiles : Pass<"sparseattn-nv-balance-tiles"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::sparseattn::nv::SparseAttnNVDialect"];
 }
 
+def SparseAttnNVPostQuotients : Pass<"sparseattn-nv-post-quotients"> {
+  let summary = "divide the number of a tile once for all consumers";
+  let description = [{
+    *Reads* kernels whose consumers take the number of a tile from a channel
+    (`sparseattn-nv-balance-tiles`) and divide it by numbers that are known at
+    run time only, to get its row, head and batch.
+
+    *Holds afterwards:* the producer, which has divided it anyway, sends along
+    those quotients and remainders that consumers use for more than further
+    divisions.
+
+    *Numerics:* bit-exact.
+
+    *Leaves to others:* what became superfluous (`canonicalize`, `cse`).
+
+    Example: `%t = take %q[%p]` and `%head = arith.remui %t, %heads` become
+    `%t, %head = take %q[%p]`.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVDeferRowSums : Pass<"sparseattn-nv-defer-row-sums"> {
   let summary = "add up the lanes of a row once, after the loops";
   let description = [{
@@ -249,7 +270,8 @@ def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
     next block, and its wait comes after the softmax of that block
     (FlashAttention-3's overlap within a warpgroup). The first block stands
     before the loops and the last product behind them. Loops that hand their
-    values on (full and masked blocks) stay one pipeline.
+    values on (full and masked blocks) stay one pipeline; one that could only run
+    for the first block is gone.
 
     Where one item of a channel is both keys and values, the later product awaits
     it again, and it is released after that; its channel needs 2 stages.
@@ -323,6 +345,7 @@ def SparseAttnNVSkipMaskedBlocks : Pass<"sparseattn-nv-skip-masked-blocks"> {
 
     Begin and end of the keys of a row have to grow from row to row, or stay: they
     are sums with, and minima and maxima of, row numbers and what all rows share.
+    What all rows share is a bound of the loops already.
 
     *Numerics:* bit-exact: a block that is masked completely changes nothing.
 

@@ -51,7 +51,7 @@ private:
   llvm::SetVector<Operation *> channels;
   SmallVector<std::string> names;
   /// Numbers that the producer posted, by channel and position, and how many tiles it asked for.
-  std::map<std::pair<Operation *, int64_t>, int64_t> posted;
+  std::map<std::pair<Operation *, int64_t>, SmallVector<std::optional<int64_t>>> posted;
   int64_t asked = 0;
   /// Rows of the tiles, and most blocks of them that a launch has.
   llvm::SetVector<int64_t> rows;
@@ -113,27 +113,35 @@ bool KernelVerifier::visit(Operation *op, const Launch &launch, ScalarInterprete
     return set(tiles ? std::optional(launch.getNextTile(asked++, *tiles)) : std::nullopt);
   }
   if (auto post = dyn_cast<PostOp>(op)) {
-    std::optional<int64_t> position = interpreter.get(post.getPosition()), number = interpreter.get(post.getNumber());
-    if (!position || !number)
+    std::optional<int64_t> position = interpreter.get(post.getPosition());
+    if (!position)
       return giveUp();
-    posted[{post.getChannel().getDefiningOp(), *position}] = *number;
+    SmallVector<std::optional<int64_t>> &numbers = posted[{post.getChannel().getDefiningOp(), *position}];
+    numbers.clear();
+    for (Value number : post.getNumbers())
+      numbers.push_back(interpreter.get(number));
     return !post.getAlone() || add(ChannelEvent::Kind::Fill, post.getChannel(), post.getPosition());
   }
   if (auto take = dyn_cast<TakeOp>(op)) {
     add(ChannelEvent::Kind::Await, take.getChannel(), take.getPosition());
     if (!isKnown)
       return true;
-    auto number = posted.find({take.getChannel().getDefiningOp(), events.back().position});
+    auto numbers = posted.find({take.getChannel().getDefiningOp(), events.back().position});
     bool isGone = llvm::any_of(events, [&](const ChannelEvent &event) {
       return event.kind == ChannelEvent::Kind::Release && event.channel == events.back().channel &&
              event.position == events.back().position;
     });
-    if (number != posted.end() && !isGone)
-      return set(number->second);
+    if (numbers != posted.end() && !isGone) {
+      for (auto [taken, number] : llvm::zip(take.getNumbers(), numbers->second))
+        interpreter.set(taken, number);
+      return true;
+    }
     fault = events.back();
     faultReason = isGone ? ", which it released" : ", with which the producer posts none";
     isKnown = false;
-    return set(std::nullopt);
+    for (Value number : take.getNumbers())
+      interpreter.set(number, std::nullopt);
+    return true;
   }
   return false;
 }
