@@ -145,7 +145,6 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
       {128, 128, MaskKind::Full, 3, 80, /*pingPong=*/true, 0, /*stages=*/3},
       {128, 128, MaskKind::Causal, 3, 80, /*pingPong=*/true, 0, /*stages=*/3},
       {128, 128, MaskKind::Mixed, 3, 80, /*pingPong=*/true, 32768},
-      {128, 128, MaskKind::Window, 3, 80, /*pingPong=*/true, 4096, /*stages=*/3},
       // Edges of narrow windows are most of the work: small tiles, of which a warpgroup skips those it does not see.
       {128, 128, MaskKind::Window, 3, 64, /*pingPong=*/false, 0, /*stages=*/4},
       {128, 128, std::nullopt, 2, 128},

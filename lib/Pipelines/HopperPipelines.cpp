@@ -27,6 +27,7 @@ void sparseattn::buildTilesToWarpgroups(OpPassManager &manager) {
   manager.addPass(createCSEPass());
   manager.addPass(createSparseAttnNVFoldScales());
   manager.addPass(createSparseAttnNVDeferRowSums());
+  manager.addPass(createSparseAttnNVReuseMaximum());
   manager.addPass(createSparseAttnNVLazyRescale());
   manager.addPass(createSparseAttnNVInsertChannels());
   manager.addPass(createSparseAttnNVSpecializeWarps());

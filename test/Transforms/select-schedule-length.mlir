@@ -7,6 +7,7 @@
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32767 | FileCheck %s --check-prefixes=CHECK,MIDDLE
 // RUN: sparseattn-opt %t/all.mlir --sparseattn-select-schedule=expected-keys=32768 | FileCheck %s --check-prefixes=CHECK,LONG
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-select-schedule=table=%t/table --remarks-filter-passed=sparseattn-select-schedule 2>&1 >/dev/null | FileCheck %s --check-prefix=USER
+// RUN: sparseattn-opt %t/windows.mlir --sparseattn-select-schedule=table=%t/widths | FileCheck %s --check-prefix=WINDOWS
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=expected-keys=40000 | FileCheck %s --check-prefix=PIPELINE
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-ptx=expected-keys=40000 | FileCheck %s --check-prefix=PTX
 // RUN: sparseattn-opt %t/user.mlir --sparseattn-to-nvvm=schedule-table=%t/table | FileCheck %s --check-prefix=TABLE
@@ -99,21 +100,6 @@ func.func @static(%q: tensor<1x2x100x128xbf16>) -> tensor<1x2x100x128xbf16> {
   return %o : tensor<1x2x100x128xbf16>
 }
 
-// The width of a window counts, whatever the length; of several, that of the widest.
-// CHECK-LABEL: func.func @windows
-// CHECK: query_tile = 192, key_tile = 64
-// CHECK: query_tile = 192, key_tile = 80
-// CHECK: query_tile = 192, key_tile = 80
-func.func @windows(%q: tensor<1x2x?x128xbf16>) -> (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) {
-  %narrow = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4095>)
-    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
-  %wide = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4096>)
-    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
-  %both = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.window<100>, #sparseattn.window<5000>]>)
-    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
-  return %narrow, %wide, %both : tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>
-}
-
 // Other masks and head dimensions have one class.
 // CHECK-LABEL: func.func @blocks
 // CHECK: query_tile = 128, key_tile = 128
@@ -129,6 +115,22 @@ func.func @dim_64(%q: tensor<1x8x20000x64xbf16>) -> tensor<1x8x20000x64xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.full)
     : (tensor<1x8x20000x64xbf16>, tensor<1x8x20000x64xbf16>, tensor<1x8x20000x64xbf16>) -> tensor<1x8x20000x64xbf16>
   return %o : tensor<1x8x20000x64xbf16>
+}
+
+//--- windows.mlir
+// The width of a window counts, whatever the length; of several, that of the widest.
+// WINDOWS-LABEL: func.func @windows
+// WINDOWS: query_tile = 64, key_tile = 64
+// WINDOWS: query_tile = 64, key_tile = 32
+// WINDOWS: query_tile = 64, key_tile = 32
+func.func @windows(%q: tensor<1x2x?x128xbf16>) -> (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) {
+  %narrow = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4095>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  %wide = sparseattn.attention %q, %q, %q keys(#sparseattn.window<4096>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  %both = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.window<100>, #sparseattn.window<5000>]>)
+    : (tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16>
+  return %narrow, %wide, %both : tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>, tensor<1x2x?x128xbf16>
 }
 
 //--- user.mlir
@@ -156,6 +158,10 @@ func.func @open(%q: tensor<1x2x?x128xbf16>) -> tensor<1x2x?x128xbf16> {
 //--- table
 // A class, and the others.
 * * mixed>=300 #sparseattn.schedule<query_tile = 64, key_tile = 32, consumers = 1>
+* * * #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>
+
+//--- widths
+* * window>=4096 #sparseattn.schedule<query_tile = 64, key_tile = 32, consumers = 1>
 * * * #sparseattn.schedule<query_tile = 64, key_tile = 64, consumers = 1>
 
 //--- zero

@@ -86,6 +86,8 @@ func.func @rows(%x: !acc, %h: !half, %column: i32, %l: !sum) -> (!acc, !row, ten
   %sum = sparseattn_nv.combine %added : !sum
   // CHECK: sparseattn_nv.broadcast %{{.*}} : tensor<64xf32, #sparseattn_nv.row> -> tensor<64x176xf32, #sparseattn_nv.acc>
   %wide = sparseattn_nv.broadcast %sum : !row -> !acc
+  // CHECK: sparseattn_nv.any_above %{{.*}}, 1.000000e+03 : tensor<64xf32, #sparseattn_nv.row_partial>
+  %large = sparseattn_nv.any_above %l, 1.0e3 : !sum
   // CHECK: sparseattn_nv.rescale %{{.*}}, %{{.*}} : tensor<64x176xf32, #sparseattn_nv.acc>, tensor<64xf32, #sparseattn_nv.row>
   %rescaled = sparseattn_nv.rescale %wide, %sum : !acc, !row
   // CHECK: sparseattn_nv.to_operand %{{.*}} : tensor<64x176xbf16, #sparseattn_nv.acc>

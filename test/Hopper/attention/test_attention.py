@@ -95,6 +95,39 @@ def test_values(case, library):
     assert torch.equal(first, program.out)
 
 
+GROWING = {
+    "sharp": lambda q, k, n: q.mul_(30),
+    "earlier keys larger": lambda q, k, n: k[:, :, : n // 3].mul_(20),
+    "earlier keys much larger": lambda q, k, n: k[:, :, : n // 3].mul_(1000),
+    "one key": lambda q, k, n: k[:, :, n // 4].copy_(40 * q[:, ::2, n // 2]),
+    "all far below 0": lambda q, k, n: (k.abs_().mul_(10), q.abs_().neg_()),
+}
+
+
+@pytest.mark.parametrize("growth", GROWING)
+@pytest.mark.parametrize("length", [80, 500, 2500])
+@pytest.mark.parametrize("dim,mask,dtype", [(64, "full", "bf16"), (64, "causal", "bf16"), (128, "full", "bf16"), (128, "causal", "bf16"),
+                                            (128, "window", "bf16"), (256, "full", "bf16"), (256, "causal", "bf16"),
+                                            (64, "full", "f16"), (128, "causal", "f16")])
+def test_scores_that_grow(dim, mask, dtype, length, growth, library):
+    """Blocks are visited from the last: scores far above those of later keys leave the range of the weights."""
+    case = Case("test", 1, 4, 2, length, dim, mask, window=1024 if mask == "window" else 0, dtype=dtype)
+    torch.manual_seed(length + dim)
+    q, k, v = (torch.randn(1, heads, length, dim, device="cuda", dtype=getattr(torch, {"bf16": "bfloat16", "f16": "float16"}[dtype]))
+               for heads in (4, 2, 2))
+    GROWING[growth](q, k, length)
+    program = library.program(case, q, k, v)
+    program.out.fill_(float("nan"))
+    program()
+    torch.cuda.synchronize()
+    # Single weights decide, whose errors do not average out.
+    assert check.error(case, q, k, v, program.out, **program.reference_options) <= 2 * check.TOLERANCE
+    first = program.out.clone()
+    program()
+    torch.cuda.synchronize()
+    assert torch.equal(first, program.out)
+
+
 if __name__ == "__main__":
     from sparseattn.bench import kernels
 

@@ -123,6 +123,29 @@ gpu.module @kernels {
     sparseattn_nv.store_rows %m, %out stride(%stride) rows(%n) : !row, !llvm.ptr<1>
     gpu.return
   }
+
+  // The threads of a warpgroup vote at a barrier behind those of turns; NaN counts. A vote of the warp makes the result
+  // one that ptxas knows to be uniform.
+  // CHECK-LABEL: gpu.func @any_above(
+  // CHECK-SAME: %[[X:.*]]: f32, %{{.*}}: !llvm.ptr<1>)
+  gpu.func @any_above(%x: f32, %out: !llvm.ptr<1>) kernel {
+    %s = tensor.splat %x : !acc
+    %sums = sparseattn_nv.reduce add %s partial : !acc
+    // CHECK: %[[LIMIT:.*]] = arith.constant 1.024000e+03 : f32
+    // CHECK: %[[A:.*]] = arith.cmpf ugt, %{{.*}}, %[[LIMIT]] : f32
+    // CHECK: %[[B:.*]] = arith.cmpf ugt, %{{.*}}, %[[LIMIT]] : f32
+    // CHECK: %[[ANY:.*]] = arith.ori %[[A]], %[[B]] : i1
+    // CHECK: %[[THREAD:.*]] = nvvm.read.ptx.sreg.tid.x
+    // CHECK: %[[GROUP:.*]] = arith.divui %[[THREAD]], %c128_i32
+    // CHECK: %[[ID:.*]] = arith.addi %[[GROUP]], %c3_i32
+    // CHECK: %[[MET:.*]] = llvm.call_intrinsic "llvm.nvvm.barrier.cta.red.or.aligned.count"(%[[ID]], %{{.*}}, %[[ANY]])
+    // CHECK: nvvm.vote.sync any %{{.*}}, %[[MET]] -> i1
+    %large = sparseattn_nv.any_above %sums, 1.024000e+03 : tensor<64xf32, #sparseattn_nv.row_partial>
+    scf.if %large {
+      llvm.store volatile %x, %out : f32, !llvm.ptr<1>
+    }
+    gpu.return
+  }
 }
 
 // -----

@@ -10,12 +10,16 @@
 
 // CHECK-LABEL: gpu.func @full(
 // CHECK: consumers(2)
-// Scores of the first block; scores and values of each other; values of the last.
+// Scores of the first block; scores and values of each other, and scores again where weights are too large; values of
+// the last.
 // CHECK: sparseattn_nv.dot {{.*}} transpose_b
 // CHECK: sparseattn_nv.mask
 // CHECK: scf.for
 // CHECK: sparseattn_nv.dot {{.*}} transpose_b
 // CHECK: sparseattn_nv.dot {{.*}} acc(
+// CHECK: sparseattn_nv.any_above
+// CHECK: scf.if
+// CHECK: sparseattn_nv.dot {{.*}} transpose_b
 // CHECK-NOT: sparseattn_nv.dot {{.*}} transpose_b
 // CHECK: sparseattn_nv.dot {{.*}} acc(
 // CHECK-NOT: sparseattn_nv.{{dot|mask}}

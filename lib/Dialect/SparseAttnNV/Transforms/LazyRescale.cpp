@@ -5,12 +5,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "RunningMaximum.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/Matchers.h"
 
 namespace sparseattn {
 #define GEN_PASS_DEF_SPARSEATTNNVLAZYRESCALE
@@ -20,54 +20,6 @@ namespace sparseattn {
 using namespace mlir;
 using namespace sparseattn;
 using namespace sparseattn::nv;
-
-namespace {
-
-/// m' = max(m, x) and exp2((m - g) * c), where g is m' guarded against -inf.
-struct RunningMaximum {
-  arith::MaxNumFOp maximum;
-  math::Exp2Op factor;
-  double scale = 1;
-};
-
-} // namespace
-
-/// `value` is `maximum`, or a selection between it and something else.
-static bool isGuarded(Value value, Value maximum) {
-  auto select = value.getDefiningOp<arith::SelectOp>();
-  return value == maximum || (select && llvm::is_contained({select.getTrueValue(), select.getFalseValue()}, maximum));
-}
-
-/// The running maximum that a loop carries as its iterated value `index`.
-static std::optional<RunningMaximum> matchRunningMaximum(scf::ForOp loop, unsigned index) {
-  Value old = loop.getRegionIterArg(index);
-  RunningMaximum found;
-  found.maximum = loop.getYieldedValues()[index].getDefiningOp<arith::MaxNumFOp>();
-  auto type = dyn_cast<RankedTensorType>(old.getType());
-  if (!found.maximum || found.maximum->getBlock() != loop.getBody() || !type ||
-      !isa_and_nonnull<RowAttr>(type.getEncoding()) || !llvm::is_contained(found.maximum->getOperands(), old))
-    return std::nullopt;
-  for (Operation *user : old.getUsers()) {
-    if (user == found.maximum)
-      continue;
-    auto difference = dyn_cast<arith::SubFOp>(user);
-    if (!difference || difference.getLhs() != old || !isGuarded(difference.getRhs(), found.maximum) ||
-        !difference->hasOneUse() || found.factor)
-      return std::nullopt;
-    Operation *next = *difference->getUsers().begin();
-    if (auto product = dyn_cast<arith::MulFOp>(next)) {
-      APFloat scale(0.0f);
-      if (!matchPattern(product.getRhs(), m_ConstantFloat(&scale)) || !product->hasOneUse())
-        return std::nullopt;
-      found.scale = scale.convertToDouble();
-      next = *product->getUsers().begin();
-    }
-    found.factor = dyn_cast<math::Exp2Op>(next);
-    if (!found.factor)
-      return std::nullopt;
-  }
-  return found.factor && found.scale > 0 ? std::optional(found) : std::nullopt;
-}
 
 /// Below this the vote and the branch cost as much as they save.
 static constexpr int64_t kLeastColumns = 96;

@@ -125,10 +125,11 @@ static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
   // Forward from the accumulator, backward from the operand of the tail.
   SmallVector<Value> forward = {loop.getRegionIterArg(it.accumulator)};
   while (!forward.empty())
-    for (Operation *user : forward.pop_back_val().getUsers()) {
+    for (Operation *nested : forward.pop_back_val().getUsers()) {
+      Operation *user = loop.getBody()->findAncestorOpInBlock(*nested);
       if (it.isTail(user) || user == yield)
         continue;
-      if (user->getBlock() != loop.getBody() || isa<WaitOp, DotOp>(user)) {
+      if (isa<WaitOp, DotOp>(user)) {
         reason = "the weights depend on the accumulated output";
         return failure();
       }
@@ -139,6 +140,14 @@ static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
        op = op->getOperand(0).getDefiningOp())
     if (op->hasOneUse())
       it.late.insert(op);
+  // An item that they read is released behind them.
+  for (Operation *op : SmallVector<Operation *>(it.late.begin(), it.late.end()))
+    op->walk([&](DotOp dot) {
+      if (auto item = dot.getB().getDefiningOp<AwaitOp>())
+        for (Operation *user : item.getChannel().getUsers())
+          if (isa<ReleaseOp>(user) && user != it.valuesRelease && user->getBlock() == loop.getBody())
+            it.late.insert(user);
+    });
   return it;
 }
 

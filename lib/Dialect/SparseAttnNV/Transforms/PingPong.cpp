@@ -26,7 +26,10 @@ using namespace sparseattn::nv;
 static SmallVector<DotOp> findFirstProducts(SpecializeOp roles) {
   SmallVector<DotOp> firsts;
   roles.getConsumerBody().walk([&](DotOp dot) {
-    if (!dot.getAcc())
+    // Not those that are computed again because weights came out too large.
+    auto branch = dyn_cast<scf::IfOp>(dot->getParentOp());
+    bool isAgain = branch && branch.getCondition().getDefiningOp<AnyAboveOp>();
+    if (!dot.getAcc() && !isAgain)
       firsts.push_back(dot);
   });
   return firsts;

@@ -306,7 +306,7 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     | 64, 64 | others | 3 | 192 | 128 | 2 | 32/160 | |
     | 96, 96 | full | 2 | 128 | 176 | 2 | 40/232 | |
     | 96, 96 | others | 2 | 128 | 128 | 2 | 40/232 | |
-    | 128, 128 | full, causal, window>=4096 | 3 | 192 | 80 | 3 | 32/160 | yes |
+    | 128, 128 | full, causal | 3 | 192 | 80 | 3 | 32/160 | yes |
     | 128, 128 | mixed>=32768 | 3 | 192 | 80 | 2 | 32/160 | yes |
     | 128, 128 | window | 3 | 192 | 64 | 4 | 32/160 | |
     | 128, 128 and 192, 128 | others | 2 | 128 | 128 | 2 | 40/232 | |

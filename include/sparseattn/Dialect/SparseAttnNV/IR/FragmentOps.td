@@ -145,6 +145,17 @@ def SparseAttnNV_RescaleOp : SparseAttnNV_Op<"rescale", [Pure, AllTypesMatch<["s
   let hasVerifier = 1;
 }
 
+def SparseAttnNV_AnyAboveOp : SparseAttnNV_Op<"any_above", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "whether a lane of the warpgroup holds more than a limit";
+  let description = [{
+    True in all threads of the warpgroup when one of them holds a summand above
+    `limit`, or one that is no number. They meet for it at a barrier of their own.
+  }];
+  let arguments = (ins SparseAttnNV_RowPartial:$source, F32Attr:$limit);
+  let results = (outs I1:$result);
+  let assemblyFormat = "$source `,` $limit attr-dict `:` type($source)";
+}
+
 def SparseAttnNV_BroadcastOp : SparseAttnNV_Op<"broadcast", [Pure]> {
   let summary = "the value of a row in all its columns";
   let description = [{

@@ -332,6 +332,33 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
   }];
 }
 
+def SparseAttnNVReuseMaximum : Pass<"sparseattn-nv-reuse-maximum"> {
+  let summary = "weights relative to the maximum of earlier blocks";
+  let description = [{
+    *Reads* key loops with an online softmax over blocks without a mask, behind
+    another loop or block, so that rows have a maximum when they begin.
+
+    *Holds afterwards:* the weights of a block are relative to the maximum that
+    its rows had before it, and nothing waits for the block's own: no maximum is
+    taken and nothing rescaled. Where a lane of the warpgroup adds up more than
+    2^40 in a block (f16: 2^14), which also holds for rows without a maximum
+    (their weights are infinite), the warpgroup computes the scores again and
+    does what the loop did before (`any_above`). Weights keep their relative
+    precision whatever number they are relative to, as f32 and bf16 do.
+
+    Loops over masked blocks stay, for their rows may have no maximum yet.
+
+    *Remark* `MaximumNotReused`, with the reason, for any other key loop, which
+    stays too.
+
+    *Numerics:* changes rounding: exponentials of other arguments.
+
+    *Leaves to others:* the channel's release of the keys, which now comes after
+    the weights (`sparseattn-nv-insert-channels`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::sparseattn::nv::SparseAttnNVDialect"];
+}
+
 def SparseAttnNVSkipMaskedBlocks : Pass<"sparseattn-nv-skip-masked-blocks"> {
   let summary = "no work on blocks of keys that all rows of a warpgroup mask";
   let description = [{

@@ -6,6 +6,7 @@
 
 #include "Patterns.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -94,6 +95,29 @@ struct DistributeRescale : FragmentPattern<RescaleOp> {
     b.setInsertionPointToStart(branch.elseBlock());
     scf::YieldOp::create(b, source);
     return {SmallVector<Value>(branch.getResults())};
+  }
+};
+
+struct DistributeAnyAbove : FragmentPattern<AnyAboveOp> {
+  using FragmentPattern::FragmentPattern;
+  Results build(AnyAboveOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    Value limit = arith::ConstantOp::create(b, op.getLimitAttr()), any;
+    for (Value value : adaptor.getSource()) {
+      Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, value, limit);
+      any = any ? arith::OrIOp::create(b, any, above).getResult() : above;
+    }
+    // Barriers 1 to kMaxConsumers are those of turns; consumers are warpgroups 1 and up.
+    Value warpgroup = arith::DivUIOp::create(b, NVVM::ThreadIdXOp::create(b, b.getI32Type()),
+                                             buildI32(b, hopper::kWarpgroupThreads));
+    Value barrier = arith::AddIOp::create(b, warpgroup, buildI32(b, hopper::kMaxConsumers));
+    // nvvm.barrier reduces at barrier 0 only.
+    auto vote = LLVM::CallIntrinsicOp::create(b, b.getI1Type(),
+                                              b.getStringAttr("llvm.nvvm.barrier.cta.red.or.aligned.count"),
+                                              ValueRange{barrier, buildI32(b, hopper::kWarpgroupThreads), any});
+    // What comes of a vote of the warp is uniform to ptxas, what comes of a barrier is not: it would keep matrix
+    // descriptors in vector registers.
+    auto kind = NVVM::VoteSyncKindAttr::get(b.getContext(), NVVM::VoteSyncKind::any);
+    return {{NVVM::VoteSyncOp::create(b, b.getI1Type(), buildI32(b, -1), vote.getResult(0), kind)}};
   }
 };
 
@@ -187,6 +211,6 @@ struct DistributeMask : FragmentPattern<MaskOp> {
 } // namespace
 
 void nv::populateRowPatterns(const TypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<DistributeBroadcast, DistributeCombine, DistributeMask, DistributeReduce, DistributeRescale, DistributeRows,
+  patterns.add<DistributeAnyAbove, DistributeBroadcast, DistributeCombine, DistributeMask, DistributeReduce, DistributeRescale, DistributeRows,
                DistributeScale>(converter, patterns.getContext());
 }
