@@ -20,7 +20,7 @@ constexpr int64_t kBarrierBytes = 256;
 /// Addresses, loop state, row maxima and sums.
 constexpr int64_t kOtherRegisters = 30;
 /// First and last key of both rows of a thread, where they come from memory.
-constexpr int64_t kRangeRegisters = 4;
+constexpr int64_t kRangeRegisters = 8;
 } // namespace
 
 static constexpr std::pair<MaskKind, StringLiteral> kMaskNames[] = {{MaskKind::Full, "full"},
@@ -138,6 +138,8 @@ SmallVector<ScheduleRow> sparseattn::getHopperSchedules(MLIRContext *context) {
       // Half the accumulator leaves registers for a third consumer.
       {64, 64, MaskKind::Full, 3, 128, /*pingPong=*/true, 0, /*stages=*/3},
       {64, 64, MaskKind::Causal, 3, 128, /*pingPong=*/true, 0, /*stages=*/3},
+      {64, 64, MaskKind::Window, 3, 112},
+      {64, 64, MaskKind::Mixed, 3, 112},
       {64, 64, std::nullopt, 3, 128},
       {96, 96, MaskKind::Full, 2, 176},
       {96, 96, std::nullopt, 2, 128},

@@ -64,7 +64,7 @@ func.func @bshd_long(%q: tensor<1x32768x2x128xbf16>) -> tensor<1x32768x2x128xbf1
 // CHECK-LABEL: func.func @packed_documents
 // UNKNOWN: query_tile = 128, key_tile = 128
 // MIDDLE: query_tile = 128, key_tile = 128
-// LONG: query_tile = 192, key_tile = 80
+// LONG: query_tile = 192, key_tile = 64
 func.func @packed_documents(%q: tensor<40000x2x128xbf16>, %starts: tensor<?xi32>) -> tensor<40000x2x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) cu_seqlens(%starts, %starts) layout(thd)
     : (tensor<40000x2x128xbf16>, tensor<40000x2x128xbf16>, tensor<40000x2x128xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<40000x2x128xbf16>
@@ -74,7 +74,7 @@ func.func @packed_documents(%q: tensor<40000x2x128xbf16>, %starts: tensor<?xi32>
 // CHECK-LABEL: func.func @ranges
 // UNKNOWN: query_tile = 128, key_tile = 128
 // MIDDLE: query_tile = 128, key_tile = 128
-// LONG: query_tile = 192, key_tile = 80
+// LONG: query_tile = 192, key_tile = 64
 func.func @ranges(%q: tensor<1x2x40000x128xbf16>, %range: tensor<1x40000x2xi32>) -> tensor<1x2x40000x128xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<1024>]>) valid_range(%range)
     : (tensor<1x2x40000x128xbf16>, tensor<1x2x40000x128xbf16>, tensor<1x2x40000x128xbf16>, tensor<1x40000x2xi32>) -> tensor<1x2x40000x128xbf16>

@@ -41,7 +41,7 @@ func.func @full_128(%q: tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16> {
 }
 
 // CHECK-LABEL: func.func @window_64
-// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 128, consumers = 3, producer_registers = 32, consumer_registers = 160>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, producer_registers = 32, consumer_registers = 160>
 func.func @window_64(%q: tensor<1x8x?x64xbf16>) -> tensor<1x8x?x64xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.window<100>)
     : (tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>, tensor<1x8x?x64xbf16>) -> tensor<1x8x?x64xbf16>
@@ -67,7 +67,7 @@ func.func @mixed_heads(%q: tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16> {
   return %o : tensor<?x?x?x256xbf16>
 }
 
-// Ranges of keys in memory take 4 registers of a thread, which 160 do not have beside tiles of 128 keys.
+// Ranges of keys in memory take 8 registers of a thread, which 160 do not have beside tiles of 128 keys.
 // REMARK: Function=ranges_64 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 112, {{.*}}: head dimensions 64 and 64, full; built-in table; key_tile leaves registers for ranges of keys"
 // CHECK-LABEL: func.func @ranges_64
 // CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>

@@ -26,6 +26,7 @@
 // CHECK: %[[FMA:.*]] = math.fma %[[S]],
 // CHECK: %[[P:.*]] = math.exp2 %[[FMA]]
 // CHECK: %[[BLOCK:.*]] = sparseattn_nv.reduce add %[[P]] partial
+// CHECK: %[[HALF:.*]] = arith.truncf %[[P]]
 // CHECK: %[[NEXT:.*]] = arith.addf %[[L]], %[[BLOCK]]
 // CHECK: %[[LARGE:.*]] = sparseattn_nv.any_above %[[BLOCK]], 1.09951163E+12
 // CHECK: %[[R:.*]]:4 = scf.if %[[LARGE]]
@@ -39,10 +40,11 @@
 // CHECK: %[[P2:.*]] = math.exp2 %{{.*}} : tensor<64x64xf32, #sparseattn_nv.acc>
 // CHECK: %[[L2:.*]] = arith.addf
 // CHECK: %[[O2:.*]] = arith.mulf %[[O]],
-// CHECK: scf.yield %[[MAX]], %[[L2]], %[[O2]], %[[P2]]
+// CHECK: %[[HALF2:.*]] = arith.truncf %[[P2]]
+// CHECK: scf.yield %[[MAX]], %[[L2]], %[[O2]], %[[HALF2]]
 // CHECK: } else {
-// CHECK-NEXT: scf.yield %[[M]], %[[NEXT]], %[[O]], %[[P]]
-// CHECK: arith.truncf %[[R]]#3
+// CHECK-NEXT: scf.yield %[[M]], %[[NEXT]], %[[O]], %[[HALF]]
+// CHECK: sparseattn_nv.to_operand %[[R]]#3
 // CHECK: sparseattn_nv.dot %{{.*}}, %[[K]] acc(%[[R]]#2
 // CHECK: scf.yield %[[R]]#0, %[[R]]#1, %{{.*}}
 gpu.module @kernels {

@@ -140,13 +140,18 @@ static FailureOr<Iteration> analyze(scf::ForOp loop, std::string &reason) {
        op = op->getOperand(0).getDefiningOp())
     if (op->hasOneUse())
       it.late.insert(op);
-  // An item that they read is released behind them.
+  // An item that they read is released behind them, and weights that they choose from are rounded with them.
   for (Operation *op : SmallVector<Operation *>(it.late.begin(), it.late.end()))
-    op->walk([&](DotOp dot) {
-      if (auto item = dot.getB().getDefiningOp<AwaitOp>())
+    op->walk([&](Operation *nested) {
+      auto dot = dyn_cast<DotOp>(nested);
+      if (auto item = dot ? dot.getB().getDefiningOp<AwaitOp>() : AwaitOp())
         for (Operation *user : item.getChannel().getUsers())
           if (isa<ReleaseOp>(user) && user != it.valuesRelease && user->getBlock() == loop.getBody())
             it.late.insert(user);
+      for (Value operand : nested->getOperands())
+        if (auto round = operand.getDefiningOp<arith::TruncFOp>();
+            round && round->hasOneUse() && round->getBlock() == loop.getBody())
+          it.late.insert(round);
     });
   return it;
 }

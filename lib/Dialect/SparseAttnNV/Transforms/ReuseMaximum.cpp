@@ -38,11 +38,14 @@ struct SoftmaxLoop {
   /// The yielded sum of each row, and the block's part of it.
   OpOperand *nextMaximum = nullptr, *nextSum = nullptr;
   ReduceOp blockSum;
-  /// What rounds the weights or makes them an operand.
-  Operation *rounding = nullptr;
+  /// Makes the rounded weights an operand of the second product.
+  ToOperandOp operand;
 
-  Value getScores() { return scoresWait.getResult(0); }
-  Value getWeights() { return rounding->getOperand(0); }
+  /// Before they are rounded.
+  Value getWeights() {
+    auto round = operand.getSource().getDefiningOp<arith::TruncFOp>();
+    return round ? round.getIn() : operand.getSource();
+  }
 };
 
 } // namespace
@@ -67,10 +70,8 @@ static FailureOr<SoftmaxLoop> analyze(scf::ForOp loop, std::string &reason) {
   found.scores = dots[0];
   found.values = dots[1];
   found.scoresWait = cast<WaitOp>(*found.scores.getResult().user_begin());
-  found.rounding = dots[1].getA().getDefiningOp();
-  if (auto truncate = found.rounding->getOperand(0).getDefiningOp<arith::TruncFOp>(); truncate && truncate->hasOneUse())
-    found.rounding = truncate;
-  if (found.scoresWait.getNumResults() != 1 || found.rounding->getBlock() != loop.getBody())
+  found.operand = dots[1].getA().getDefiningOp<ToOperandOp>();
+  if (found.scoresWait.getNumResults() != 1 || found.operand->getBlock() != loop.getBody())
     return fail("products are waited for together");
   if (!loop.getBody()->getOps<MaskOp>().empty())
     return failure();
@@ -119,8 +120,8 @@ static void cloneSlice(SoftmaxLoop &softmax, ValueRange values, IRMapping &map, 
 
 static void rewrite(SoftmaxLoop &softmax, double limit) {
   Location loc = softmax.scores.getLoc();
-  OpBuilder builder(softmax.rounding);
-  Value newMaximum = softmax.running.maximum, weights = softmax.getWeights();
+  OpBuilder builder(softmax.operand);
+  Value newMaximum = softmax.running.maximum, weights = softmax.operand.getSource();
 
   // Relative to the maximum so far, -inf itself included, which makes the weights infinite.
   IRMapping fast;
@@ -152,7 +153,7 @@ static void rewrite(SoftmaxLoop &softmax, double limit) {
   softmax.nextMaximum->set(choice.getResult(0));
   softmax.nextSum->set(choice.getResult(1));
   softmax.values.getAccMutable().assign(choice.getResult(2));
-  softmax.rounding->setOperand(0, choice.getResult(3));
+  softmax.operand.getSourceMutable().assign(choice.getResult(3));
   SmallVector<Operation *> body(llvm::make_pointer_range(softmax.loop.getBody()->without_terminator()));
   for (Operation *op : llvm::reverse(body))
     if (op->use_empty() && isMemoryEffectFree(op))
@@ -173,7 +174,7 @@ struct ReuseMaximum : sparseattn::impl::SparseAttnNVReuseMaximumBase<ReuseMaximu
       if (succeeded(softmax)) {
         // Lanes add up a block's weights, none of which is then larger. f16 ends at 2^16; the sums of f32 have room for
         // a million blocks and values of magnitude 2^64.
-        bool isF16 = getElementTypeOrSelf(softmax->rounding->getResult(0).getType()).isF16();
+        bool isF16 = getElementTypeOrSelf(softmax->operand.getSource()).isF16();
         rewrite(*softmax, std::ldexp(1.0, isF16 ? 14 : 40));
         continue;
       }

@@ -303,7 +303,7 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     |---|---|---|---|---|---|---|---|
     | 64, 64 | blocks | 2 | 128 | 128 | 2 | 40/232 | |
     | 64, 64 | full, causal | 3 | 192 | 128 | 3 | 32/160 | yes |
-    | 64, 64 | others | 3 | 192 | 128 | 2 | 32/160 | |
+    | 64, 64 | others | 3 | 192 | 112 | 2 | 32/160 | |
     | 96, 96 | full | 2 | 128 | 176 | 2 | 40/232 | |
     | 96, 96 | others | 2 | 128 | 128 | 2 | 40/232 | |
     | 128, 128 | full, causal | 3 | 192 | 80 | 3 | 32/160 | yes |
@@ -319,8 +319,8 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     sees a bounded number of keys; `mixed`, when KV heads differ; `blocks`, lists
     of blocks, whose size `key_tile` then divides. Where each
     row has a first and a last key that depend on numbers in memory (`valid_range`,
-    windows in documents), the key tile shrinks until they fit: 112 at 64. Tiles of
-    `causal`, `mixed` and `blocks` start heaviest first.
+    windows in documents), the key tile shrinks until they fit: 112 at 64, 64 at
+    128. Tiles of `causal`, `mixed` and `blocks` start heaviest first.
 
     A mask with `>=N` is a length class: the row is for N keys and more. For a
     window its width counts. The type
