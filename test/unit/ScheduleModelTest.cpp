@@ -126,9 +126,11 @@ TEST_F(ScheduleModelTest, LongSequencesHaveRowsOfTheirOwn) {
 
 // sparseattn.torch asks at powers of two only.
 TEST_F(ScheduleModelTest, LengthClassesBeginAtPowersOfTwo) {
-  for (const ScheduleRow &row : getHopperSchedules(&context))
-    if (row.leastKeys != 0)
+  for (const ScheduleRow &row : getHopperSchedules(&context)) {
+    if (row.leastKeys != 0) {
       EXPECT_TRUE(llvm::isPowerOf2_64(row.leastKeys)) << row.leastKeys;
+    }
+  }
 }
 
 TEST_F(ScheduleModelTest, PatternsHaveKinds) {
