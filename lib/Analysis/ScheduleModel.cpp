@@ -21,6 +21,8 @@ constexpr int64_t kBarrierBytes = 256;
 constexpr int64_t kOtherRegisters = 30;
 /// First and last key of both rows of a thread, where they come from memory.
 constexpr int64_t kRangeRegisters = 8;
+/// What joins at the end, and where queries begin, while the loops run.
+constexpr int64_t kSinkRegisters = 3, kOffsetRegisters = 4;
 } // namespace
 
 static constexpr std::pair<MaskKind, StringLiteral> kMaskNames[] = {{MaskKind::Full, "full"},
@@ -73,7 +75,8 @@ SmallVector<ResourceUse> sparseattn::getResourceUses(ScheduleAttr schedule, cons
                                  .str();
 
   // Scores, the accumulated output, the weights as 16-bit pairs.
-  int64_t others = kOtherRegisters + (problem.hasRanges ? kRangeRegisters : 0);
+  int64_t others = kOtherRegisters + (problem.hasRanges ? kRangeRegisters : 0) + (problem.hasSink ? kSinkRegisters : 0) +
+                   (problem.hasOffset ? kOffsetRegisters : 0);
   int64_t registers = keys / 2 + problem.valueDim / 2 + keys / 4 + others;
   std::string registersFormula = (Twine(keys) + "/2 + " + Twine(problem.valueDim) + "/2 + " + Twine(keys) + "/4 + " +
                                   Twine(others))

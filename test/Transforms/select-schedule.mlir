@@ -68,7 +68,7 @@ func.func @mixed_heads(%q: tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16> {
 }
 
 // Ranges of keys in memory take 8 registers of a thread, which 160 do not have beside tiles of 128 keys.
-// REMARK: Function=ranges_64 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 112, {{.*}}: head dimensions 64 and 64, full; built-in table; key_tile leaves registers for ranges of keys"
+// REMARK: Function=ranges_64 | Reason="#sparseattn.schedule<query_tile = 192, key_tile = 112, {{.*}}: head dimensions 64 and 64, full; built-in table; key_tile leaves registers for ranges of keys, sink or offset"
 // CHECK-LABEL: func.func @ranges_64
 // CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, stages = 3, producer_registers = 32, consumer_registers = 160, ping_pong = true>
 func.func @ranges_64(%q: tensor<1x8x?x64xbf16>, %range: tensor<1x?x2xi32>) -> tensor<1x8x?x64xbf16> {

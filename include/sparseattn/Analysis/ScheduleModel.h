@@ -40,6 +40,8 @@ struct ScheduleProblem {
   int64_t queryBlock = 0;
   /// Each row has a first and a last key that depend on numbers in memory.
   bool hasRanges = false;
+  /// A sink joins the sums of the rows; positions of queries begin at a number given at run time.
+  bool hasSink = false, hasOffset = false;
   /// Keys of a sequence, or for a window its width; dynamic: not known.
   int64_t keys = mlir::ShapedType::kDynamic;
 };

@@ -37,6 +37,8 @@ static ScheduleProblem describe(OpTy op, int64_t expectedKeys) {
   // The keys of a document begin with a tile, so that only a window has a first key of its own in them.
   bool hasWindows = problem.mask == MaskKind::Window || problem.mask == MaskKind::Mixed;
   problem.hasRanges = op.getValidRange() || (op.getCuSeqlensQ() && hasWindows);
+  problem.hasSink = op.getSink() != nullptr;
+  problem.hasOffset = op.getQOffset() != nullptr;
   // A sequence of documents says nothing of their lengths.
   bool hasDocuments = op.getValidRange() || op.getCuSeqlensK();
   if (problem.mask == MaskKind::Window) {
@@ -155,12 +157,12 @@ private:
         int64_t tile = std::gcd(problem.block, schedule.getKeyTile());
         schedule = replaceKeyTile(schedule, tile);
         why += "; key_tile divides blocks of " + std::to_string(problem.block);
-      } else if (!isUsers && problem.hasRanges) {
+      } else if (!isUsers && !problem.block) {
         ScheduleAttr whole = schedule;
         while (schedule.getKeyTile() > hopper::kMmaDepth && !getResourceUses(schedule, problem)[1].fits())
           schedule = replaceKeyTile(schedule, schedule.getKeyTile() - hopper::kMmaDepth);
         if (schedule != whole)
-          why += "; key_tile leaves registers for ranges of keys";
+          why += "; key_tile leaves registers for ranges of keys, sink or offset";
       }
     }
     schedule = applyOptions(op, schedule);

@@ -50,6 +50,9 @@ struct SoftmaxLoop {
 
 } // namespace
 
+/// Columns of an accumulator beside which there is room for both, wherever the loop stands.
+static constexpr int64_t kMostColumns = 192;
+
 static bool isMinusInf(Value value) {
   APFloat number(0.0f);
   return matchPattern(value, m_ConstantFloat(&number)) && number.isInfinity() && number.isNegative();
@@ -75,6 +78,12 @@ static FailureOr<SoftmaxLoop> analyze(scf::ForOp loop, std::string &reason) {
     return fail("products are waited for together");
   if (!loop.getBody()->getOps<MaskOp>().empty())
     return failure();
+  // Between loops over masked blocks, as windows have them, ptxas spilled up to 144 bytes of the widest accumulator.
+  bool isLast = llvm::none_of(loop->getUsers(), [](Operation *user) { return isa<scf::ForOp>(user); });
+  int64_t columns = cast<RankedTensorType>(found.values.getAcc().getType()).getDimSize(1);
+  if (!isLast && columns > kMostColumns)
+    return fail("between masked blocks an accumulator of " + std::to_string(columns) +
+                " columns leaves no registers for two ways through a block");
   std::optional<RunningMaximum> running;
   for (unsigned index = 0; index < loop.getNumResults() && !running; ++index)
     if ((running = matchRunningMaximum(loop, index))) {

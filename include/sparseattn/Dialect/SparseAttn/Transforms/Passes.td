@@ -320,7 +320,7 @@ def SparseAttnSelectSchedule : Pass<"sparseattn-select-schedule"> {
     of blocks, whose size `key_tile` then divides. Where each
     row has a first and a last key that depend on numbers in memory (`valid_range`,
     windows in documents), the key tile shrinks until they fit: 112 at 64, 64 at
-    128. Tiles of `causal`, `mixed` and `blocks` start heaviest first.
+    128. So it does for a sink at 64, and for a sink and an offset at 128. Tiles of `causal`, `mixed` and `blocks` start heaviest first.
 
     A mask with `>=N` is a length class: the row is for N keys and more. For a
     window its width counts. The type

@@ -346,12 +346,14 @@ def SparseAttnNVReuseMaximum : Pass<"sparseattn-nv-reuse-maximum"> {
     does what the loop did before (`any_above`). Weights keep their relative
     precision whatever number they are relative to, as f32 and bf16 do.
 
-    Loops over masked blocks stay, for their rows may have no maximum yet.
+    Loops over masked blocks stay, for their rows may have no maximum yet, and
+    so do loops between such whose accumulator has more than 192 columns.
 
     *Remark* `MaximumNotReused`, with the reason, for any other key loop, which
     stays too.
 
-    *Numerics:* changes rounding: exponentials of other arguments.
+    *Numerics:* changes rounding: exponentials of other arguments. With bf16,
+    values of magnitudes above 2^64 can overflow.
 
     *Leaves to others:* the channel's release of the keys, which now comes after
     the weights (`sparseattn-nv-insert-channels`).
