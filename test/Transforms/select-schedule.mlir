@@ -40,6 +40,25 @@ func.func @full_128(%q: tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16> {
   return %o : tensor<1x8x?x128xf16>
 }
 
+// One loop for partial and full blocks.
+// CHECK-LABEL: func.func @causal_256
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first, ping_pong = true, guard_masks = true>
+func.func @causal_256(%q: tensor<1x8x?x256xbf16>) -> tensor<1x8x?x256xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
+    : (tensor<1x8x?x256xbf16>, tensor<1x8x?x256xbf16>, tensor<1x8x?x256xbf16>) -> tensor<1x8x?x256xbf16>
+  return %o : tensor<1x8x?x256xbf16>
+}
+
+// Where sequences are packed, registers do not suffice for that.
+// REMARK: Function=packed_256 | Reason="#sparseattn.schedule<query_tile = 128, key_tile = 64, {{.*}}, ping_pong = true>: head dimensions 256 and 256, causal; built-in table; masks in loops of their own leave registers for packed sequences"
+// CHECK-LABEL: func.func @packed_256
+// CHECK-NOT: guard_masks
+func.func @packed_256(%q: tensor<?x8x256xbf16>, %starts: tensor<?xi32>) -> tensor<?x8x256xbf16> {
+  %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal) cu_seqlens(%starts, %starts) layout(thd)
+    : (tensor<?x8x256xbf16>, tensor<?x8x256xbf16>, tensor<?x8x256xbf16>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x8x256xbf16>
+  return %o : tensor<?x8x256xbf16>
+}
+
 // CHECK-LABEL: func.func @window_64
 // CHECK: schedule = #sparseattn.schedule<query_tile = 192, key_tile = 112, consumers = 3, producer_registers = 32, consumer_registers = 160>
 func.func @window_64(%q: tensor<1x8x?x64xbf16>) -> tensor<1x8x?x64xbf16> {

@@ -142,3 +142,30 @@ func.func @list(%x: !s, %begin: !r, %end: !r, %columns: tensor<?xindex>, %n: ind
   }
   return %r : !s
 }
+
+// One loop where the schedule says so.
+// CHECK-LABEL: func.func @guarded(
+// CHECK: scf.for
+// CHECK: %[[FULL:.*]] = arith.cmpi sle
+// CHECK: scf.if %[[FULL]]
+// CHECK-NEXT: scf.yield
+// CHECK-NEXT: } else {
+// CHECK-NEXT: sparseattn.tile_mask %{{.*}} end(%{{.*}}) at(%{{.*}}) : tensor<16x32xf32>
+// CHECK-NOT: scf.for %
+func.func @guarded(%x: !s, %end: !r, %last: index, %n: index, %from: index, %to: index) -> !s {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c32 = arith.constant 32 : index
+  %all = scf.forall (%tile) in (1) shared_outs(%out = %x) -> !s {
+    %r = scf.for %i = %c0 to %n step %c1 iter_args(%y = %x) -> !s {
+      %block = arith.subi %last, %i : index
+      %column = arith.muli %block, %c32 : index
+      %m = sparseattn.tile_mask %y end(%end) at(%column) full(%from, %to) : !s
+      scf.yield %m : !s
+    }
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %r into %out[0, 0] [16, 32] [1, 1] : !s into !s
+    }
+  } {sparseattn.schedule = #sparseattn.schedule<query_tile = 16, key_tile = 32, guard_masks = true>}
+  return %all : !s
+}

@@ -42,6 +42,8 @@ struct ScheduleProblem {
   bool hasRanges = false;
   /// A sink joins the sums of the rows; positions of queries begin at a number given at run time.
   bool hasSink = false, hasOffset = false;
+  /// Sequences begin at numbers in memory.
+  bool isPacked = false;
   /// Keys of a sequence, or for a window its width; dynamic: not known.
   int64_t keys = mlir::ShapedType::kDynamic;
 };

@@ -104,14 +104,22 @@ GROWING = {
 }
 
 
+KEYS = {
+    "full": {"mask": "full"}, "causal": {"mask": "causal"}, "window": {"mask": "window", "window": 1024},
+    "lists": {"mask": "causal", "block": 128, "density": 0.5}, "documents": {"mask": "causal", "documents": 3},
+}
+
+
 @pytest.mark.parametrize("growth", GROWING)
 @pytest.mark.parametrize("length", [80, 500, 2500])
-@pytest.mark.parametrize("dim,mask,dtype", [(64, "full", "bf16"), (64, "causal", "bf16"), (128, "full", "bf16"), (128, "causal", "bf16"),
+@pytest.mark.parametrize("dim,keys,dtype", [(64, "full", "bf16"), (64, "causal", "bf16"), (128, "full", "bf16"), (128, "causal", "bf16"),
                                             (128, "window", "bf16"), (256, "full", "bf16"), (256, "causal", "bf16"),
-                                            (64, "full", "f16"), (128, "causal", "f16")])
-def test_scores_that_grow(dim, mask, dtype, length, growth, library):
+                                            (64, "full", "f16"), (128, "causal", "f16"),
+                                            *[(dim, "lists", "bf16") for dim in (64, 128, 256)],
+                                            *[(dim, "documents", "bf16") for dim in (64, 256)]])
+def test_scores_that_grow(dim, keys, dtype, length, growth, library):
     """Blocks are visited from the last: scores far above those of later keys leave the range of the weights."""
-    case = Case("test", 1, 4, 2, length, dim, mask, window=1024 if mask == "window" else 0, dtype=dtype)
+    case = Case("test", 1, 4, 2, length, dim, dtype=dtype, **KEYS[keys])
     torch.manual_seed(length + dim)
     q, k, v = (torch.randn(1, heads, length, dim, device="cuda", dtype=getattr(torch, {"bf16": "bfloat16", "f16": "float16"}[dtype]))
                for heads in (4, 2, 2))

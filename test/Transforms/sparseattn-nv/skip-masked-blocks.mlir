@@ -33,6 +33,17 @@
 // CHECK-NEXT: }
 // CHECK-NEXT: arith.truncf
 //
+// A mask under a branch, in one loop.
+// CHECK-LABEL: gpu.func @guarded
+// CHECK: } consumers
+// CHECK: scf.for %{{.*}} = %{{.*}} to %[[FROM:.*]] step
+// CHECK-NOT: sparseattn_nv.dot
+// CHECK: scf.for %{{.*}} = %[[FROM]] to %[[TO:.*]] step {{.*}} iter_args
+// CHECK: scf.if
+// CHECK: sparseattn_nv.mask
+// CHECK: scf.for %{{.*}} = %[[TO]] to
+// CHECK-NOT: sparseattn_nv.dot
+//
 // A bound that all rows share leaves nothing to skip but what a warpgroup without rows has.
 // CHECK-LABEL: gpu.func @shared
 // CHECK-SAME: %[[N:[^ ]*]]: i32, %[[COUNT:[^ ]*]]: i32
@@ -123,6 +134,50 @@ gpu.module @kernels {
         scf.yield %next : !acc
       }
       %half = arith.truncf %z : !acc to !half
+      %valid = arith.subi %count, %first : i32
+      sparseattn_nv.store_tile %half, %out row_stride(%stride) rows(%valid) : !half, !llvm.ptr<1>
+    }
+    gpu.return
+  }
+
+  gpu.func @guarded(%map: !sparseattn_nv.tensor_map, %p: i32, %count: i32, %n: i32, %full: i32, %out: !llvm.ptr<1>) kernel
+      attributes {sparseattn.schedule = #schedule} {
+    %c0 = arith.constant 0 : i32
+    %c1 = arith.constant 1 : i32
+    %c64 = arith.constant 64 : i32
+    %stride = arith.constant 64 : i64
+    %zero = arith.constant dense<0.0> : !acc
+    %last = arith.subi %n, %c1 : i32
+    %k = sparseattn_nv.channel "key" : !keys
+    sparseattn_nv.specialize producer registers(24) {
+      scf.for %i = %c0 to %n step %c1 : i32 {
+        sparseattn_nv.fill %k[%i] from %map[%c0, %c0, %c0] : !keys
+      }
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %first = arith.muli %wg, %c64 : i32
+      %r = sparseattn_nv.rows : !rows
+      %start = arith.addi %first, %p : i32
+      %position = tensor.splat %start : !rows
+      %end = arith.addi %r, %position : !rows
+      %x = scf.for %i = %c0 to %n step %c1 iter_args(%acc = %zero) -> (!acc) : i32 {
+        %block = arith.subi %last, %i : i32
+        %column = arith.muli %block, %c64 : i32
+        %item = sparseattn_nv.await %k[%i] : !keys
+        %d = sparseattn_nv.dot %item, %item transpose_b : !tile, !tile
+        %s = sparseattn_nv.wait %d outstanding(0) : !sparseattn_nv.pending<!acc>
+        %is_full = arith.cmpi sle, %column, %full : i32
+        %masked = scf.if %is_full -> !acc {
+          scf.yield %s : !acc
+        } else {
+          %m = sparseattn_nv.mask %s at(%column) end(%end : !rows) : !acc
+          scf.yield %m : !acc
+        }
+        %next = arith.maximumf %acc, %masked : !acc
+        sparseattn_nv.release %k[%i] : !keys
+        scf.yield %next : !acc
+      }
+      %half = arith.truncf %x : !acc to !half
       %valid = arith.subi %count, %first : i32
       sparseattn_nv.store_tile %half, %out row_stride(%stride) rows(%valid) : !half, !llvm.ptr<1>
     }

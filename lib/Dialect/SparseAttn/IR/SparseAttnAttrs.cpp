@@ -379,7 +379,7 @@ LogicalResult SummaryAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t queryTile, int64_t keyTile,
                                    int64_t consumers, int64_t stages, int64_t producerRegisters,
-                                   int64_t consumerRegisters, TileOrder, bool) {
+                                   int64_t consumerRegisters, TileOrder, bool, bool) {
   for (auto [name, value, least, most] : {std::tuple<StringRef, int64_t, int64_t, int64_t>{"query_tile", queryTile, 1, 1024},
                                           {"key_tile", keyTile, 1, 1024},
                                           {"consumers", consumers, 1, 3},

@@ -39,6 +39,7 @@ static ScheduleProblem describe(OpTy op, int64_t expectedKeys) {
   problem.hasRanges = op.getValidRange() || (op.getCuSeqlensQ() && hasWindows);
   problem.hasSink = op.getSink() != nullptr;
   problem.hasOffset = op.getQOffset() != nullptr;
+  problem.isPacked = op.getCuSeqlensQ() != nullptr;
   // A sequence of documents says nothing of their lengths.
   bool hasDocuments = op.getValidRange() || op.getCuSeqlensK();
   if (problem.mask == MaskKind::Window) {
@@ -109,10 +110,20 @@ private:
     return success();
   }
 
-  static ScheduleAttr replaceKeyTile(ScheduleAttr schedule, int64_t keyTile) {
+  static ScheduleAttr replace(ScheduleAttr schedule, int64_t keyTile, bool guardMasks) {
     return ScheduleAttr::get(schedule.getContext(), schedule.getQueryTile(), keyTile, schedule.getConsumers(),
                              schedule.getStages(), schedule.getProducerRegisters(), schedule.getConsumerRegisters(),
-                             schedule.getOrder(), schedule.getPingPong());
+                             schedule.getOrder(), schedule.getPingPong(), guardMasks);
+  }
+
+  /// `schedule` as it leaves registers enough: masks in loops of their own, then smaller tiles.
+  static ScheduleAttr fitRegisters(ScheduleAttr schedule, const ScheduleProblem &problem) {
+    auto fits = [&] { return getResourceUses(schedule, problem)[1].fits(); };
+    if (schedule.getGuardMasks() && !fits())
+      schedule = replace(schedule, schedule.getKeyTile(), /*guardMasks=*/false);
+    while (schedule.getKeyTile() > hopper::kMmaDepth && !fits())
+      schedule = replace(schedule, schedule.getKeyTile() - hopper::kMmaDepth, schedule.getGuardMasks());
+    return schedule;
   }
 
   /// `schedule` with the options in place of what it says.
@@ -124,7 +135,7 @@ private:
                                     pick(stages, schedule.getStages()),
                                     pick(producerRegisters, schedule.getProducerRegisters()),
                                     pick(consumerRegisters, schedule.getConsumerRegisters()), schedule.getOrder(),
-                                    schedule.getPingPong());
+                                    schedule.getPingPong(), schedule.getGuardMasks());
   }
 
   template <typename OpTy>
@@ -155,14 +166,15 @@ private:
       schedule = row->schedule;
       if (!isUsers && problem.block % schedule.getKeyTile() != 0) {
         int64_t tile = std::gcd(problem.block, schedule.getKeyTile());
-        schedule = replaceKeyTile(schedule, tile);
+        schedule = replace(schedule, tile, schedule.getGuardMasks());
         why += "; key_tile divides blocks of " + std::to_string(problem.block);
       } else if (!isUsers && !problem.block) {
         ScheduleAttr whole = schedule;
-        while (schedule.getKeyTile() > hopper::kMmaDepth && !getResourceUses(schedule, problem)[1].fits())
-          schedule = replaceKeyTile(schedule, schedule.getKeyTile() - hopper::kMmaDepth);
-        if (schedule != whole)
+        schedule = fitRegisters(schedule, problem);
+        if (schedule.getKeyTile() != whole.getKeyTile())
           why += "; key_tile leaves registers for ranges of keys, sink or offset";
+        else if (schedule != whole)
+          why += "; masks in loops of their own leave registers for packed sequences";
       }
     }
     schedule = applyOptions(op, schedule);

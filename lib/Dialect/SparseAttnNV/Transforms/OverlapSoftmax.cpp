@@ -233,9 +233,13 @@ private:
     IRMapping map;
     map.map(first.loop.getInductionVar(), begin);
     map.map(first.loop.getRegionIterArgs(), init);
-    for (Operation &op : first.loop.getBody()->without_terminator())
-      if (!first.isTail(&op))
+    for (Operation &op : first.loop.getBody()->without_terminator()) {
+      auto choice = dyn_cast<scf::IfOp>(op);
+      if (choice && choice.getCondition().getDefiningOp<AnyAboveOp>())
+        emitExact(first, choice, map);
+      else if (!first.isTail(&op) && !isa<AnyAboveOp>(op))
         builder.clone(op, map);
+    }
     SmallVector<Value> carried = yieldHead(first, map);
 
     for (Iteration &iteration : chain)
@@ -250,6 +254,21 @@ private:
     carried.pop_back();
     carried[accumulator] = sum;
     return carried;
+  }
+
+  /// Rows have no maximum before the first block: it takes the way of a block whose weights left their range, with the
+  /// scores that are there already.
+  void emitExact(Iteration &it, scf::IfOp choice, IRMapping &map) {
+    for (Operation &op : choice.thenBlock()->without_terminator()) {
+      if (isa<DotOp>(op))
+        continue;
+      if (isa<WaitOp>(op))
+        map.map(op.getResult(0), map.lookup(it.scoresWait.getResult(0)));
+      else
+        builder.clone(op, map);
+    }
+    for (auto [result, yielded] : llvm::zip(choice.getResults(), choice.thenYield().getOperands()))
+      map.map(result, map.lookupOrDefault(yielded));
   }
 
   /// What an iteration hands on between its head and its tail: the iterated

@@ -12,7 +12,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/Matchers.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
@@ -53,11 +52,6 @@ struct SoftmaxLoop {
 /// Columns of an accumulator beside which there is room for both, wherever the loop stands.
 static constexpr int64_t kMostColumns = 192;
 
-static bool isMinusInf(Value value) {
-  APFloat number(0.0f);
-  return matchPattern(value, m_ConstantFloat(&number)) && number.isInfinity() && number.isNegative();
-}
-
 /// Fails when the loop has not the form of an online softmax over full blocks: with the reason, but for masked ones,
 /// whose rows may have no maximum yet.
 static FailureOr<SoftmaxLoop> analyze(scf::ForOp loop, std::string &reason) {
@@ -90,8 +84,6 @@ static FailureOr<SoftmaxLoop> analyze(scf::ForOp loop, std::string &reason) {
       found.running = *running;
       found.maximum = loop.getRegionIterArg(index);
       found.nextMaximum = &loop.getBody()->getTerminator()->getOpOperand(index);
-      if (isMinusInf(loop.getInitArgs()[index]))
-        return fail("it has the first block, before which there is no maximum");
     }
   if (!running)
     return fail("it carries no maximum of each row");

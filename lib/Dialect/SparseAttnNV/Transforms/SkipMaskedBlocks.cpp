@@ -92,8 +92,7 @@ static FailureOr<MaskedLoops> findMaskedLoops(Block &tile, std::string &reason) 
       found.last = matchDescendingBlocks(loop, mask.getColumn(), found.columns);
       found.begin = mask.getBegin();
       found.end = mask.getEnd();
-      bool isKnown = mask->getParentOp() == loop && found.last;
-      if (!isKnown || (chain.last && (found.last != chain.last || found.columns != chain.columns ||
+      if (!found.last || (chain.last && (found.last != chain.last || found.columns != chain.columns ||
                                       found.begin != chain.begin || found.end != chain.end)))
         reason = "blocks of keys do not follow each other, from the last to the first, under one mask";
       chain.last = found.last;

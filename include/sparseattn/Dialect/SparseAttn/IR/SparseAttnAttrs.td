@@ -251,6 +251,8 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
     - `order`: in which order the tiles of a grid start.
     - `ping_pong`: consumers take turns to start the products of a block, so that one's softmax runs under the
       others' products.
+    - `guard_masks`: one loop over the blocks of keys, in which the mask of a partial block stands under a branch, in
+      place of loops of their own for partial and full blocks. Less code, for a branch in each block.
 
     Constraints: (A13) `query_tile` and `key_tile` lie in [1, 1024], `consumers`
     in [1, 3], `stages` in [1, 8], and registers are multiples of 8 in [24, 256].
@@ -260,7 +262,7 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "24">:$producer_registers,
     DefaultValuedParameter<"int64_t", "240">:$consumer_registers,
     DefaultValuedParameter<"::sparseattn::TileOrder", "::sparseattn::TileOrder::Natural">:$order,
-    DefaultValuedParameter<"bool", "false">:$ping_pong);
+    DefaultValuedParameter<"bool", "false">:$ping_pong, DefaultValuedParameter<"bool", "false">:$guard_masks);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -372,9 +372,9 @@ def SparseAttnSplitMaskedBlocks : Pass<"sparseattn-split-masked-blocks"> {
     end that some row does not see, blocks that every row sees, whose loop has no
     mask, and, when the mask has a `begin`, blocks at the beginning. Each may
     have no iteration; where all rows end with the same key, the first has at most
-    one. Where the column is something else (blocks from a list),
-    the mask stands in an `scf.if` instead, on partial blocks only. No `tile_mask`
-    has `full`.
+    one. Where the column is something else (blocks from a list), and where the
+    grid's schedule has `guard_masks`, the loop stays and the mask stands in an
+    `scf.if`, on partial blocks only. No `tile_mask` has `full`.
 
     *Numerics:* bit-exact; a mask is dropped where it keeps everything.
 

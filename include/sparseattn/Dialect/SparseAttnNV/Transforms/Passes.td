@@ -269,7 +269,8 @@ def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
     and values is started one iteration later, together with the scores of the
     next block, and its wait comes after the softmax of that block
     (FlashAttention-3's overlap within a warpgroup). The first block stands
-    before the loops and the last product behind them. Loops that hand their
+    before the loops, without the question whether its weights left their range
+    (`sparseattn-nv-reuse-maximum`), and the last product behind them. Loops that hand their
     values on (full and masked blocks) stay one pipeline; one that could only run
     for the first block is gone.
 
@@ -335,8 +336,8 @@ def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
 def SparseAttnNVReuseMaximum : Pass<"sparseattn-nv-reuse-maximum"> {
   let summary = "weights relative to the maximum of earlier blocks";
   let description = [{
-    *Reads* key loops with an online softmax over blocks without a mask, behind
-    another loop or block, so that rows have a maximum when they begin.
+    *Reads* key loops with an online softmax over blocks without a mask, or with
+    one under a branch.
 
     *Holds afterwards:* the weights of a block are relative to the maximum that
     its rows had before it, and nothing waits for the block's own: no maximum is
@@ -346,8 +347,8 @@ def SparseAttnNVReuseMaximum : Pass<"sparseattn-nv-reuse-maximum"> {
     does what the loop did before (`any_above`). Weights keep their relative
     precision whatever number they are relative to, as f32 and bf16 do.
 
-    Loops over masked blocks stay, for their rows may have no maximum yet, and
-    so do loops between such whose accumulator has more than 192 columns.
+    Loops over masked blocks only stay, for their rows may have no maximum yet,
+    and so do loops between such whose accumulator has more than 192 columns.
 
     *Remark* `MaximumNotReused`, with the reason, for any other key loop, which
     stays too.

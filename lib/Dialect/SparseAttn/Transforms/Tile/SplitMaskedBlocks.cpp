@@ -85,6 +85,10 @@ static void guardMask(TileMaskOp mask, int64_t columns) {
 
 void sparseattn::splitMaskedBlocks(TileMaskOp mask) {
   int64_t columns = cast<RankedTensorType>(mask.getTile().getType()).getDimSize(1);
+  auto grid = mask->getParentOfType<scf::ForallOp>();
+  auto schedule = grid ? grid->getAttrOfType<ScheduleAttr>(kScheduleAttrName) : ScheduleAttr();
+  if (schedule && schedule.getGuardMasks())
+    return guardMask(mask, columns);
   if (auto loop = dyn_cast<scf::ForOp>(mask->getParentOp()))
     if (Value last = matchDescendingBlocks(loop, mask.getColumn(), columns);
         last && loop.isDefinedOutsideOfLoop(mask.getFullBegin()) && loop.isDefinedOutsideOfLoop(mask.getFullEnd()))

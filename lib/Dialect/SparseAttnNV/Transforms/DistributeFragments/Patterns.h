@@ -58,7 +58,7 @@ struct FragmentPattern : mlir::OpConversionPattern<OpTy> {
 void populateArithmeticPatterns(const mlir::TypeConverter &converter, mlir::RewritePatternSet &patterns);
 /// dot, wait, to_operand.
 void populateProductPatterns(const mlir::TypeConverter &converter, mlir::RewritePatternSet &patterns);
-/// reduce, combine, scale, broadcast, rows, mask.
+/// any_above, broadcast, combine, mask, reduce, rescale, rows, scale.
 void populateRowPatterns(const mlir::TypeConverter &converter, mlir::RewritePatternSet &patterns);
 /// store_tile, store_rows.
 void populateStorePatterns(const mlir::TypeConverter &converter, mlir::RewritePatternSet &patterns);
