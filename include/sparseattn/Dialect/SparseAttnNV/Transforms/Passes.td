@@ -270,9 +270,9 @@ def SparseAttnNVOverlapSoftmax : Pass<"sparseattn-nv-overlap-softmax"> {
     next block, and its wait comes after the softmax of that block
     (FlashAttention-3's overlap within a warpgroup). The first block stands
     before the loops, without the question whether its weights left their range
-    (`sparseattn-nv-reuse-maximum`), and the last product behind them. Loops that hand their
-    values on (full and masked blocks) stay one pipeline; one that could only run
-    for the first block is gone.
+    (`sparseattn-nv-reuse-maximum`), and the last product behind them. Loops that
+    hand their values on (full and masked blocks) stay one pipeline; one that
+    could only run for the first block is gone.
 
     Where one item of a channel is both keys and values, the later product awaits
     it again, and it is released after that; its channel needs 2 stages.
