@@ -99,6 +99,24 @@ TEST(FragmentLayout, RowsOfAThreadAreSharedByItsQuad) {
       EXPECT_EQ(fragment::getRow(thread, i), fragment::getRow(thread ^ 3, i));
 }
 
+TEST(FragmentLayout, StagingColumnsShareOutAWarp) {
+  EXPECT_EQ(fragment::getMaxStagingColumns(32), 32);
+  EXPECT_EQ(fragment::getMaxStagingColumns(96), 32);
+  EXPECT_EQ(fragment::getMaxStagingColumns(192), 64);
+  EXPECT_EQ(fragment::getMaxStagingColumns(256), 256);
+  EXPECT_EQ(fragment::getMaxStagingColumns(512), 256);
+}
+
+TEST(FragmentLayout, StagedRowsLieInDifferentBanks) {
+  constexpr int64_t banks = 32, bytes = 4;
+  for (int64_t columns = fragment::kMinStagingColumns; columns <= 256; columns *= 2) {
+    std::set<int64_t> seen;
+    for (int64_t row = 0; row < 8; ++row)
+      for (int64_t byte = 0; byte < fragment::kStagingUnit; byte += bytes)
+        EXPECT_TRUE(seen.insert((row * fragment::getStagingPitch(columns) + byte) / bytes % banks).second);
+  }
+}
+
 TEST(Hopper, LaunchRegisters) {
   EXPECT_EQ(hopper::getLaunchRegisters(256), 256);
   EXPECT_EQ(hopper::getLaunchRegisters(384), 168);

@@ -47,6 +47,21 @@ constexpr int64_t getColumnOfValue(int64_t i) {
 constexpr int64_t getRow(int64_t thread, int64_t i) { return getThreadRow(thread) + getRowOfValue(i) * kRowDistance; }
 constexpr int64_t getColumn(int64_t thread, int64_t i) { return getThreadColumn(thread) + getColumnOfValue(i); }
 
+/// 16-bit tiles on their way to global memory: each warp has a place in shared memory for its rows, or for some columns
+/// of them, which lanes write and read in units of 16 bytes.
+inline constexpr int64_t kStagingUnit = 16;
+inline constexpr int64_t kStagingUnitColumns = kStagingUnit / 2;
+/// 64 bytes: what the lanes of a quad write of a row without staging.
+inline constexpr int64_t kMinStagingColumns = kQuad * kStagingUnitColumns;
+/// The lanes of a warp share rows evenly: a power of two columns, and a unit of one row for each lane at most.
+constexpr int64_t getMaxStagingColumns(int64_t columns) {
+  int64_t power = columns & -columns, most = hopper::kWarpThreads * kStagingUnitColumns;
+  return power < most ? power : most;
+}
+/// Bytes from one row to the next: an odd number of units, so that 8 rows lie in different banks.
+constexpr int64_t getStagingPitch(int64_t columns) { return columns * 2 + kStagingUnit; }
+constexpr int64_t getStagingBytes(int64_t columns) { return kWarpRows * getStagingPitch(columns); }
+
 } // namespace sparseattn::fragment
 
 #endif // SPARSEATTN_ANALYSIS_FRAGMENTLAYOUT_H

@@ -69,7 +69,7 @@ inline constexpr int64_t kSwizzleAtomBytes = kSwizzleBytes * kSwizzleRows;
 inline constexpr int64_t kDescriptorUnit = 16;
 /// Columns of 16-bit elements in one swizzled row.
 inline constexpr int64_t kSwizzleColumns = kSwizzleBytes / 2;
-/// Columns of shared tiles are a multiple: lanes of a row exchange their columns in groups of 32 before they are stored.
+/// Columns of shared tiles are a multiple: the 4 lanes of a row store 16 bytes each.
 inline constexpr int64_t kColumnGranularity = 32;
 
 /// Largest extent of a TMA box in one dimension, and largest rank of a tensor map (PTX ISA, "Tensors").

@@ -157,7 +157,8 @@ LogicalResult KernelEmitter::emitStore(tensor::ParallelInsertSliceOp op) {
   Value address = emitAddress(*operand, type.getElementType(), indices);
   Value stride = parameters.getStride(*operand, rowAxis);
   if (type.getRank() == 2)
-    nv::StoreTileOp::create(builder, op.getLoc(), tile, address, stride, valid);
+    nv::StoreTileOp::create(builder, op.getLoc(), tile, address, stride, valid, /*staging=*/nullptr,
+                            /*staging_columns=*/nullptr);
   else
     nv::StoreRowsOp::create(builder, op.getLoc(), tile, address, stride, valid);
   return success();

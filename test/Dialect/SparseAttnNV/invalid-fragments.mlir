@@ -176,6 +176,27 @@ func.func @store_tile_c1(%x: tensor<64x16xbf16, #sparseattn_nv.acc>, %p: !llvm.p
 }
 
 // -----
+func.func @store_tile_c2_columns(%x: tensor<64x96xbf16, #sparseattn_nv.acc>, %p: !llvm.ptr<1>, %s: i64, %v: i32) {
+  // expected-error@+1 {{(C2) expected a power of two from 32 to 32 columns in shared memory, found 96}}
+  sparseattn_nv.store_tile %x, %p row_stride(%s) rows(%v) staging(0) columns(96) : tensor<64x96xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
+  return
+}
+
+// -----
+func.func @store_tile_c2_place(%x: tensor<64x96xbf16, #sparseattn_nv.acc>, %p: !llvm.ptr<1>, %s: i64, %v: i32) {
+  // expected-error@+1 {{(C2) expected staging at a multiple of 16 bytes, found 8}}
+  sparseattn_nv.store_tile %x, %p row_stride(%s) rows(%v) staging(8) columns(32) : tensor<64x96xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
+  return
+}
+
+// -----
+func.func @store_tile_c2_both(%x: tensor<64x96xbf16, #sparseattn_nv.acc>, %p: !llvm.ptr<1>, %s: i64, %v: i32) {
+  // expected-error@+1 {{(C2) expected both staging and columns, or neither}}
+  sparseattn_nv.store_tile %x, %p row_stride(%s) rows(%v) staging(16) : tensor<64x96xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
+  return
+}
+
+// -----
 func.func @gather_rows_c1(%p: !llvm.ptr<1>, %i: tensor<64xf32, #sparseattn_nv.row>, %s: i64) {
   // expected-error@+1 {{(C1) expected elements of type i32, found 'f32'}}
   %r = sparseattn_nv.gather_rows %p[%i] stride(%s) : !llvm.ptr<1>, tensor<64xf32, #sparseattn_nv.row>

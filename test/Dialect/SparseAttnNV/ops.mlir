@@ -99,6 +99,8 @@ func.func @rows(%x: !acc, %h: !half, %column: i32, %l: !sum) -> (!acc, !row, ten
 func.func @stores(%x: tensor<64x128xbf16, #sparseattn_nv.acc>, %r: !row, %out: !llvm.ptr<1>, %stride: i64, %valid: i32) {
   // CHECK: sparseattn_nv.store_tile %{{.*}}, %{{.*}} row_stride(%{{.*}}) rows(%{{.*}}) : tensor<64x128xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
   sparseattn_nv.store_tile %x, %out row_stride(%stride) rows(%valid) : tensor<64x128xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
+  // CHECK: sparseattn_nv.store_tile %{{.*}}, %{{.*}} row_stride(%{{.*}}) rows(%{{.*}}) staging(1024) columns(64) : tensor<64x128xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
+  sparseattn_nv.store_tile %x, %out row_stride(%stride) rows(%valid) staging(1024) columns(64) : tensor<64x128xbf16, #sparseattn_nv.acc>, !llvm.ptr<1>
   // CHECK: sparseattn_nv.store_rows %{{.*}}, %{{.*}} stride(%{{.*}}) rows(%{{.*}}) : tensor<64xf32, #sparseattn_nv.row>, !llvm.ptr<1>
   sparseattn_nv.store_rows %r, %out stride(%stride) rows(%valid) : !row, !llvm.ptr<1>
   return

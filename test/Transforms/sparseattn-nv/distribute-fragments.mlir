@@ -196,6 +196,35 @@ gpu.module @kernels {
 }
 
 // -----
+!wide = tensor<64x64xbf16, #sparseattn_nv.acc>
+
+gpu.module @kernels {
+  // CHECK: llvm.mlir.global external @dsmem() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
+  // 32 columns at a time: 8 rows of 4 units of 16 bytes, from one row to the next 80 bytes.
+  // CHECK-LABEL: gpu.func @staged(
+  // CHECK-SAME: %[[OUT:.*]]: !llvm.ptr<1>, %[[STRIDE:.*]]: i64, %[[ROWS:.*]]: i32)
+  gpu.func @staged(%x: bf16, %out: !llvm.ptr<1>, %stride: i64, %rows: i32) kernel {
+    %h = tensor.splat %x : !wide
+    // CHECK: llvm.mlir.addressof @dsmem : !llvm.ptr<3>
+    // CHECK: nvvm.bar.warp.sync
+    // CHECK-COUNT-2: nvvm.stmatrix {{.*}} : !llvm.ptr<3>, i32, i32, i32, i32
+    // CHECK: nvvm.bar.warp.sync
+    // CHECK: %[[LOW:.*]] = llvm.load {{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xi32>
+    // CHECK: %[[EXISTS:.*]] = arith.cmpi slt, %{{.*}}, %[[ROWS]] : i32
+    // CHECK: scf.if %[[EXISTS]] {
+    // CHECK-NEXT: llvm.store %[[LOW]], %{{.*}} {alignment = 16 : i64} : vector<4xi32>, !llvm.ptr<1>
+    // CHECK: %[[HIGH:.*]] = llvm.load {{.*}} {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xi32>
+    // CHECK: llvm.store %[[HIGH]]
+    // CHECK: nvvm.bar.warp.sync
+    // CHECK-COUNT-2: nvvm.stmatrix
+    // CHECK-COUNT-2: llvm.store {{.*}} : vector<4xi32>, !llvm.ptr<1>
+    // CHECK-NOT: shfl
+    sparseattn_nv.store_tile %h, %out row_stride(%stride) rows(%rows) staging(2048) columns(32) : !wide, !llvm.ptr<1>
+    gpu.return
+  }
+}
+
+// -----
 gpu.module @kernels {
   // A number for each of the two rows of a thread; offsets have 64 bits.
   // CHECK-LABEL: gpu.func @gather(

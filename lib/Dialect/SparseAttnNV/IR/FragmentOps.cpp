@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "sparseattn/Analysis/FragmentLayout.h"
 #include "sparseattn/Dialect/Constraints.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Target/HopperTarget.h"
@@ -236,6 +237,16 @@ LogicalResult StoreTileOp::verify() {
   if (!isHalf(type.getElementType()) || type.getDimSize(1) % granularity != 0)
     return emitConstraint(*this, 1) << "expected bf16 or f16 and a multiple of " << granularity << " columns, found "
                                     << type;
+  std::optional<uint32_t> staged = getStagingColumns();
+  if (getStaging().has_value() != staged.has_value())
+    return emitConstraint(*this, 2) << "expected both staging and columns, or neither";
+  int64_t most = fragment::getMaxStagingColumns(type.getDimSize(1));
+  if (staged && (!llvm::isPowerOf2_64(*staged) || *staged < fragment::kMinStagingColumns || *staged > most))
+    return emitConstraint(*this, 2) << "expected a power of two from " << fragment::kMinStagingColumns << " to " << most
+                                    << " columns in shared memory, found " << *staged;
+  if (staged && *getStaging() % fragment::kStagingUnit != 0)
+    return emitConstraint(*this, 2) << "expected staging at a multiple of " << fragment::kStagingUnit << " bytes, found "
+                                    << *getStaging();
   return success();
 }
 

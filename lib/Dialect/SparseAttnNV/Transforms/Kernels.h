@@ -11,11 +11,12 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace sparseattn::nv {
 
-/// Global of a module: the dynamic shared memory of its kernels.
-inline constexpr llvm::StringLiteral kSharedMemorySymbol = "dsmem";
+/// Pointer to the dynamic shared memory of the kernels of a module: to its global `dsmem`, which is made if there is none.
+mlir::Value buildSharedMemory(mlir::ImplicitLocOpBuilder &b, mlir::gpu::GPUModuleOp module);
 
 /// Names of axes, in the attribute sparseattn_nv.operands, whose entries a kernel
 /// walks through one by one: entries of a list of blocks, offsets of documents.

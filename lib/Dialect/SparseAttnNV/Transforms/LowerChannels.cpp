@@ -127,16 +127,7 @@ LogicalResult KernelLowering::collect() {
 }
 
 void KernelLowering::addSharedMemory() {
-  auto module = kernel->getParentOfType<gpu::GPUModuleOp>();
-  auto global = module.lookupSymbol<LLVM::GlobalOp>(kSharedMemorySymbol);
-  if (!global) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(module.getBody());
-    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
-    global = LLVM::GlobalOp::create(b, type, /*isConstant=*/false, LLVM::Linkage::External, kSharedMemorySymbol,
-                                    Attribute(), /*alignment=*/hopper::kSwizzleAtomBytes, /*addrSpace=*/3);
-  }
-  sharedMemory = LLVM::AddressOfOp::create(b, global);
+  sharedMemory = buildSharedMemory(b, kernel->getParentOfType<gpu::GPUModuleOp>());
   Value address = LLVM::PtrToIntOp::create(b, b.getI32Type(), sharedMemory);
   // 14 bits of a matrix descriptor.
   sharedAddress = arith::AndIOp::create(

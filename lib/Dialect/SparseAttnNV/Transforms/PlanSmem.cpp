@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Kernels.h"
+#include "sparseattn/Analysis/FragmentLayout.h"
 #include "sparseattn/Dialect/SparseAttnNV/IR/SparseAttnNV.h"
 #include "sparseattn/Dialect/SparseAttnNV/Transforms/Passes.h"
 #include "sparseattn/Target/HopperTarget.h"
@@ -37,6 +38,38 @@ static LogicalResult reportTooLarge(gpu::GPUFuncOp kernel, ArrayRef<ChannelOp> c
   return diag;
 }
 
+/// Gives tiles that are stored the shared memory that channels leave, from `begin` on: for as many of their columns as
+/// fit. They are stored one after the other, so that all begin at the same place. Returns where the last one ends.
+static int64_t planStores(gpu::GPUFuncOp kernel, int64_t begin) {
+  SmallVector<StoreTileOp> stores;
+  SpecializeOp roles;
+  kernel.walk([&](Operation *op) {
+    if (auto store = dyn_cast<StoreTileOp>(op))
+      stores.push_back(store);
+    else if (auto specialize = dyn_cast<SpecializeOp>(op))
+      roles = specialize;
+  });
+  if (!roles)
+    return begin;
+  int64_t first = llvm::alignTo(begin, fragment::kStagingUnit), end = begin;
+  Builder builder(kernel.getContext());
+  for (StoreTileOp store : stores) {
+    int64_t columns = cast<ShapedType>(store.getSource().getType()).getDimSize(1);
+    auto getEnd = [&](int64_t staged) {
+      return first + roles.getConsumers() * hopper::kWarpgroupWarps * fragment::getStagingBytes(staged);
+    };
+    int64_t staged = fragment::getMaxStagingColumns(columns);
+    while (staged >= fragment::kMinStagingColumns && getEnd(staged) > hopper::kSharedMemoryLimit)
+      staged /= 2;
+    if (staged < fragment::kMinStagingColumns)
+      continue;
+    store.setStagingAttr(builder.getI32IntegerAttr(first));
+    store.setStagingColumnsAttr(builder.getI32IntegerAttr(staged));
+    end = std::max(end, getEnd(staged));
+  }
+  return end;
+}
+
 static LogicalResult planKernel(gpu::GPUFuncOp kernel) {
   SmallVector<ChannelOp> channels;
   kernel.walk([&](ChannelOp channel) { channels.push_back(channel); });
@@ -60,7 +93,7 @@ static LogicalResult planKernel(gpu::GPUFuncOp kernel) {
     slot += type.getStages() * type.getTile().getSizeInBytes();
     barrier += getBarrierBytes(channel);
   }
-  kernel->setAttr(kSharedBytesAttr, builder.getI32IntegerAttr(slots + barriers));
+  kernel->setAttr(kSharedBytesAttr, builder.getI32IntegerAttr(planStores(kernel, slots + barriers)));
   return success();
 }
 

@@ -234,15 +234,23 @@ def SparseAttnNV_StoreTileOp : SparseAttnNV_Op<"store_tile", [MemoryEffects<[Mem
     `r < valid_rows`, which may be 0 or negative. Lanes that share a row exchange
     their elements first, so that each writes 16 bytes at a time.
 
+    With `staging` and `staging_columns`, which `sparseattn-nv-plan-smem` sets,
+    each warp passes its 16 rows through shared memory from byte `staging` on,
+    that many columns at a time, and its lanes write whole pieces of rows.
+
     *Preconditions.* `pointer` and rows are aligned to 16 bytes.
 
     Constraints:
     - (C1) elements are bf16 or f16, and the number of columns is a multiple of 32.
+    - (C2) `staging` and `staging_columns` come together; `staging` is a multiple
+      of 16, `staging_columns` a power of two from 32 to 256 that divides the
+      number of columns.
   }];
-  let arguments = (ins SparseAttnNV_Acc:$source, SparseAttnNV_GlobalPointer:$pointer, I64:$row_stride, I32:$valid_rows);
+  let arguments = (ins SparseAttnNV_Acc:$source, SparseAttnNV_GlobalPointer:$pointer, I64:$row_stride, I32:$valid_rows,
+                       OptionalAttr<I32Attr>:$staging, OptionalAttr<I32Attr>:$staging_columns);
   let assemblyFormat = [{
-    $source `,` $pointer `row_stride` `(` $row_stride `)` `rows` `(` $valid_rows `)` attr-dict
-    `:` type($source) `,` type($pointer)
+    $source `,` $pointer `row_stride` `(` $row_stride `)` `rows` `(` $valid_rows `)`
+    (`staging` `(` $staging^ `)`)? (`columns` `(` $staging_columns^ `)`)? attr-dict `:` type($source) `,` type($pointer)
   }];
   let hasVerifier = 1;
 }

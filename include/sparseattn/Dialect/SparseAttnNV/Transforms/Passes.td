@@ -85,7 +85,8 @@ def SparseAttnNVDistributeFragments : Pass<"sparseattn-nv-distribute-fragments">
     share an i32. `dot` and `wait` are `mma_chain` and `mma_wait`; reductions are
     arithmetic and shuffles over 4 lanes; `mask` compares two limits per row,
     relative to the thread's first column, with constants; `store_tile`
-    transposes over 4 lanes and stores 16 bytes at a time.
+    transposes, through its staging in shared memory or else over 4 lanes, and
+    stores 16 bytes at a time.
 
     *Errors:* element-wise operations on 16-bit tiles other than conversions
     (they are computed in f32), operations on `row_partial` that are not linear,
@@ -315,14 +316,16 @@ def SparseAttnNVPingPong : Pass<"sparseattn-nv-ping-pong"> {
 }
 
 def SparseAttnNVPlanSmem : Pass<"sparseattn-nv-plan-smem"> {
-  let summary = "places of channels in shared memory";
+  let summary = "places of channels and of tiles that are stored in shared memory";
   let description = [{
     *Reads* kernels (`gpu.func`) with channels.
 
     *Holds afterwards:* every channel has `offset` and `barriers`: slots one after
     the other in the order of the channels, then all barriers, each channel's
-    followed by the numbers of its items if it has a `post`. The kernel has
-    `sparseattn_nv.shared_bytes`, what the host must ask for at launch.
+    followed by the numbers of its items if it has a `post`. Behind them is a
+    place for as many columns of a `store_tile` as fit, for each warp of the
+    consumers: its `staging` and `staging_columns`, if that is 32 at least. The
+    kernel has `sparseattn_nv.shared_bytes`, what the host must ask for at launch.
 
     *Errors:* more than 227 KB, with a table of what each channel takes.
 

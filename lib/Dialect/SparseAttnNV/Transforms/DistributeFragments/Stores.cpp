@@ -4,9 +4,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../Kernels.h"
 #include "Patterns.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -57,10 +59,82 @@ namespace {
 
 using Results = SmallVector<SmallVector<Value>>;
 
+/// Through shared memory: each warp puts some columns of its 16 rows there, and lanes that follow each other read
+/// and store 16 bytes that follow each other.
+static void buildStagedStore(StoreTileOp op, StoreTileOp::GenericAdaptor<ArrayRef<ValueRange>> adaptor,
+                             ImplicitLocOpBuilder &b) {
+  Type element = getElementTypeOrSelf(op.getSource());
+  ValueRange source = adaptor.getSource();
+  Value stride = adaptor.getRowStride().front();
+  int64_t columns = cast<ShapedType>(op.getSource().getType()).getDimSize(1);
+  int64_t staged = *op.getStagingColumns(), pitch = fragment::getStagingPitch(staged);
+  auto shared = LLVM::LLVMPointerType::get(b.getContext(), 3);
+  auto buildOffset = [&](Value base, Value bytes) -> Value {
+    return LLVM::GEPOp::create(b, shared, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
+  };
+  auto buildFixedOffset = [&](Value base, int32_t bytes) -> Value {
+    return LLVM::GEPOp::create(b, shared, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
+  };
+
+  Value thread = NVVM::ThreadIdXOp::create(b, b.getI32Type());
+  Value lane = arith::AndIOp::create(b, thread, buildI32(b, hopper::kWarpThreads - 1));
+  Value warp = arith::ShRUIOp::create(b, thread, buildI32(b, llvm::Log2_64(hopper::kWarpThreads)));
+  // The first warpgroup is the producer's.
+  Value place = arith::SubIOp::create(b, warp, buildI32(b, hopper::kWarpgroupWarps));
+  place = arith::MulIOp::create(b, place, buildI32(b, fragment::getStagingBytes(staged)));
+  place = arith::AddIOp::create(b, place, buildI32(b, *op.getStaging()));
+  place = buildOffset(buildSharedMemory(b, op->getParentOfType<gpu::GPUModuleOp>()), place);
+
+  // Four matrices of 8 x 8 are written at once: lane l gives the address of row l % 16, 8 columns from 8 (l / 16) on.
+  Value rowOfLane = arith::AndIOp::create(b, lane, buildI32(b, fragment::kWarpRows - 1));
+  Value unitOfLane = arith::ShRUIOp::create(b, lane, buildI32(b, llvm::Log2_64(fragment::kWarpRows)));
+  Value written = buildOffset(place, arith::MulIOp::create(b, rowOfLane, buildI32(b, pitch)));
+  written = buildOffset(written, arith::MulIOp::create(b, unitOfLane, buildI32(b, fragment::kStagingUnit)));
+
+  // Lanes of a row read its units, `rowsAtOnce` rows at a time.
+  int64_t units = staged / fragment::kStagingUnitColumns, rowsAtOnce = hopper::kWarpThreads / units;
+  Value unit = arith::AndIOp::create(b, lane, buildI32(b, units - 1));
+  Value rowInWarp = arith::ShRUIOp::create(b, lane, buildI32(b, llvm::Log2_64(units)));
+  Value read = buildOffset(place, arith::MulIOp::create(b, rowInWarp, buildI32(b, pitch)));
+  read = buildOffset(read, arith::MulIOp::create(b, unit, buildI32(b, fragment::kStagingUnit)));
+  Value firstRow = arith::MulIOp::create(b, arith::AndIOp::create(b, warp, buildI32(b, hopper::kWarpgroupWarps - 1)),
+                                         buildI32(b, fragment::kWarpRows));
+  firstRow = arith::AddIOp::create(b, firstRow, rowInWarp);
+  Value target = buildRowPointer(b, element, adaptor.getPointer().front(), firstRow, stride);
+  Value column = arith::MulIOp::create(b, unit, buildI32(b, fragment::kStagingUnitColumns));
+  target = buildElementPointer(b, element, target, arith::ExtUIOp::create(b, b.getI64Type(), column));
+  Value step = arith::MulIOp::create(b, stride, arith::ConstantIntOp::create(b, b.getI64Type(), rowsAtOnce));
+
+  auto vector = VectorType::get(fragment::kStagingUnit / 4, b.getI32Type());
+  constexpr int64_t matrices = 4, columnsAtOnce = 2 * fragment::kStagingUnitColumns;
+  for (int64_t first = 0; first < columns; first += staged) {
+    NVVM::SyncWarpOp::create(b, buildI32(b, -1));
+    for (int64_t column = 0; column < staged; column += columnsAtOnce)
+      NVVM::StMatrixOp::create(b, buildFixedOffset(written, 2 * column),
+                               source.slice((first + column) / columnsAtOnce * matrices, matrices),
+                               NVVM::MMALayout::row, NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8),
+                               NVVM::LdStMatrixEltType::B16);
+    NVVM::SyncWarpOp::create(b, buildI32(b, -1));
+    Value pointer = LLVM::GEPOp::create(b, target.getType(), element, target,
+                                        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(first)});
+    for (int64_t i = 0; i < fragment::kWarpRows; i += rowsAtOnce) {
+      Value values = LLVM::LoadOp::create(b, vector, buildFixedOffset(read, i * pitch), /*alignment=*/16);
+      Value row = arith::AddIOp::create(b, firstRow, buildI32(b, i));
+      buildIfValid(b, row, adaptor.getValidRows().front(), Value(),
+                   [&] { LLVM::StoreOp::create(b, values, pointer, /*alignment=*/16); });
+      pointer = buildElementPointer(b, element, pointer, step);
+    }
+  }
+}
+
 /// After the transpose lane l of a quad holds 8 neighbouring elements, 16 bytes, of column group l.
 struct DistributeStoreTile : FragmentPattern<StoreTileOp> {
   using FragmentPattern::FragmentPattern;
   Results build(StoreTileOp op, Adaptor adaptor, ImplicitLocOpBuilder &b) const override {
+    if (op.getStaging()) {
+      buildStagedStore(op, adaptor, b);
+      return {};
+    }
     Type element = getElementTypeOrSelf(op.getSource());
     ValueRange source = adaptor.getSource();
     Value thread = buildThread(b);
