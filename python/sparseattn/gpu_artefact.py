@@ -174,14 +174,16 @@ def round_keys(keys: int) -> int:
     return 1 << max(keys.bit_length() - 1, 0)
 
 
-def length_class(spec: AttentionSpec, keys: int) -> int | None:
+def length_class(spec: AttentionSpec, keys: int, schedule_table: str | os.PathLike | None = None) -> int | None:
     """The least power of two of keys with the schedule of `keys`; None where that is the schedule for all lengths.
 
-    Raises CompilerError.
+    schedule_table: as for `compiler.compile_gpu`. Raises CompilerError.
     """
+    table = "" if schedule_table is None else f" table={compiler.quote_path(schedule_table)}"
 
     def schedule(expected: int) -> str:
-        return compiler.run_pipeline(spec.text(), f"sparseattn-select-schedule{{expected-keys={expected}}}", name=spec.name)
+        options = f"expected-keys={expected}{table}"
+        return compiler.run_pipeline(spec.text(), f"sparseattn-select-schedule{{{options}}}", name=spec.name)
 
     keys = round_keys(keys)
     wanted = schedule(keys)
@@ -198,16 +200,23 @@ def spec_folder(spec: AttentionSpec, folder: Path, expected_keys: int | None) ->
 
 
 def compile_spec(
-    spec: AttentionSpec, folder: Path, *, expected_keys: int | None = None, ptxas: str | None = None
+    spec: AttentionSpec,
+    folder: Path,
+    *,
+    expected_keys: int | None = None,
+    schedule_table: str | os.PathLike | None = None,
+    ptxas: str | None = None,
 ) -> Path:
     """Compiles the kernel of `spec` to an artefact of its own, the sub-folder `spec_folder` of `folder`; returns that.
 
-    expected_keys: as for `compiler.compile_gpu`. Raises CompilerError; then there is no such sub-folder.
+    expected_keys, schedule_table: as for `compiler.compile_gpu`. Raises CompilerError; then there is no such sub-folder.
     """
     target = spec_folder(spec, folder, expected_keys)
     target.mkdir(parents=True, exist_ok=True)
     try:
-        compiler.compile_gpu(spec.text(), target, name=spec.name, expected_keys=expected_keys, ptxas=ptxas)
+        compiler.compile_gpu(
+            spec.text(), target, name=spec.name, expected_keys=expected_keys, schedule_table=schedule_table, ptxas=ptxas
+        )
     except CompilerError:
         target.rmdir()
         raise

@@ -16,7 +16,9 @@ from . import kernels as compiled
 
 _DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}
 _GPU_DTYPES = (torch.bfloat16, torch.float16)
-_LAYOUTS = ("bhsd", "bshd")
+# Which dimension is the batch, the heads and the tokens; the last is the head dimension.
+_LAYOUTS = {"bhsd": (0, 1, 2), "bshd": (0, 2, 1), "thd": (None, 1, 0)}
+_ORDERS = {"bhsd": "[batch, heads, tokens, dim]", "bshd": "[batch, tokens, heads, dim]", "thd": "[tokens, heads, dim]"}
 
 
 def attention(
@@ -32,12 +34,17 @@ def attention(
     scale: float | None = None,
     return_lse: bool = False,
     layout: str = "bhsd",
+    selection: torch.Tensor | None = None,
+    block: int | None = None,
+    query_block: int = 128,
+    valid_range: torch.Tensor | None = None,
+    cu_seqlens: torch.Tensor | tuple[torch.Tensor, torch.Tensor] | None = None,
     kernels: str | os.PathLike | None = None,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """Softmax attention by compiled code.
 
     q [B,Hq,Nq,D], k [B,Hkv,Nk,D], v [B,Hkv,Nk,Dv] for layout "bhsd"; "bshd" exchanges heads
-    and tokens. One dtype: bf16 or f16 on a GPU, also f32 on the CPU. One device. Any strides
+    and tokens; "thd" has no batch: [T,H,D]. One dtype: bf16 or f16 on a GPU, also f32 on the CPU. One device. Any strides
     that are multiples of 16 bytes, but a stride of 1 in the last dimension. Query head h
     reads KV head h div (Hq/Hkv). Query i stands at position p = i + Nk - Nq.
 
@@ -48,8 +55,18 @@ def attention(
     `window` of these, p's own included; a sequence has one entry for each KV head, None for
     heads without a window. prefix (with causal): the first `prefix` keys are seen by all.
     sink [Hq] f32: a logit that takes part in the sum only. softcap c: c * tanh(s / c).
-    scale: default 1/sqrt(D). return_lse: also return lse [B,Hq,Nq] f32, natural logarithm.
-    A query that sees no key yields 0, and an lse of -inf, or of its sink.
+    scale: default 1/sqrt(D). return_lse: also return lse [B,Hq,Nq] f32 (thd: [Hq,T]), natural
+    logarithm. A query that sees no key yields 0, and an lse of -inf, or of its sink.
+
+    Restrictions besides, by operands i32:
+    selection [B, 1|Hkv|Hq, ceil(Nq/query_block), K] lists blocks of `block` keys, which
+    `query_block` consecutive queries share; entries are distinct, those below 0 or past the
+    last block are skipped. On a GPU query_block is 128, and block 128 or 64.
+    valid_range [B,Nq,2]: query i sees keys [begin, end) only, as in a sequence of documents.
+    cu_seqlens (with layout "thd", and only there) [S+1]: where the S documents that are packed
+    one behind the other begin and end; a pair has one for queries, one for keys. They begin with
+    0 and do not decrease; their contents are not checked. A document's queries see its own keys,
+    and are the last of its positions.
 
     kernels: a folder that `prepare` or `tools/bench --prepare` made; default
     $SPARSEATTN_KERNELS. A kernel that is not there is compiled at its first use, which takes
@@ -69,9 +86,13 @@ def attention(
     sparseattn.runtime.GpuError for what device or driver refuses, and
     sparseattn.compiler.LibraryNotFound; nothing is launched then.
     """
+    _require((selection is None) == (block is None), "expected selection and block together, or neither")
+    starts = cu_seqlens if isinstance(cu_seqlens, Sequence) else (cu_seqlens, cu_seqlens)
+    _require(len(starts) == 2, f"expected one cu_seqlens, or one for queries and one for keys, found {len(starts)}")
     out, lse = fused_attention(
         q, k, v, sink, _keys(causal, window, prefix), softcap, scale, return_lse, layout,
-        None if kernels is None else os.fspath(kernels),
+        None if kernels is None else os.fspath(kernels), selection,
+        0 if block is None else _integer("block", block, 1), _integer("query_block", query_block, 1), valid_range, *starts,
     )
     return (out, lse) if return_lse else out
 
@@ -89,25 +110,37 @@ def prepare(
     softcap: float | None = None,
     scale: float | None = None,
     return_lse: bool = False,
+    layout: str = "bhsd",
+    block: int | None = None,
+    query_block: int = 128,
+    valid_range: bool = False,
     expected_keys: int | None = None,
+    schedule_table: str | os.PathLike | None = None,
 ) -> str:
     """Compiles the GPU kernel that `attention` with these options needs, into a sub-folder of `folder`.
 
-    Needs no GPU. dim, value_dim: D and Dv; sink: whether there is one; the others as for
-    `attention`. One kernel serves both layouts. Returns the kernel's name.
+    Needs no GPU. dim, value_dim: D and Dv; sink, valid_range: whether there is one; the others as
+    for `attention`. One kernel serves the layouts "bhsd" and "bshd". Returns the kernel's name.
 
     expected_keys: the Nk to choose a schedule for; default: a schedule for all lengths. Where the
     schedule table has a length class, prepare a kernel for an Nk in it and one without: `attention`
     takes that of its own Nk's class. With one of them it takes that: each is right for every Nk.
 
+    schedule_table: a file with schedules that come before the built-in ones (`sparseattn-select-schedule`
+    describes its rows).
+
     Raises ValueError, TypeError, and sparseattn.compiler.LibraryNotFound.
     """
     _require(dtype in _GPU_DTYPES, f"expected bfloat16 or float16, found {dtype}", TypeError)
     _check_numbers(softcap, scale)
-    spec = _make_spec(_keys(causal, window, prefix), dtype, dim, value_dim or dim, sink, softcap, scale, return_lse)
+    _check_restrictions(layout, block is not None, valid_range)
+    spec = _make_spec(
+        _keys(causal, window, prefix), dtype, dim, value_dim or dim, sink, softcap, scale, return_lse, layout,
+        0 if block is None else _integer("block", block, 1), _integer("query_block", query_block, 1), valid_range,
+    )
     if expected_keys is not None:
         _integer("expected_keys", expected_keys, 1)
-    compiled.prepare_spec(spec, folder, expected_keys)
+    compiled.prepare_spec(spec, folder, expected_keys, schedule_table)
     return spec.name
 
 
@@ -137,7 +170,7 @@ def _integer(name, value, least) -> int:
     return value
 
 
-def _make_spec(keys, dtype, dim, value_dim, sink, softcap, scale, lse) -> AttentionSpec:
+def _make_spec(keys, dtype, dim, value_dim, sink, softcap, scale, lse, layout, block, query_block, ranges) -> AttentionSpec:
     heads = tuple(keys.split())
     return AttentionSpec(
         # A table of equal entries is that entry: one pattern makes the simpler kernel.
@@ -149,15 +182,26 @@ def _make_spec(keys, dtype, dim, value_dim, sink, softcap, scale, lse) -> Attent
         softcap=softcap,
         scale=scale,
         lse=lse,
+        # One kernel serves both layouts with a batch: heads and tokens differ by their strides.
+        layout="thd" if layout == "thd" else "bhsd",
+        blocks=(query_block, block) if block else None,
+        documents=bool(ranges),
     )
 
 
-def _check(q, k, v, sink, keys, softcap, scale, layout) -> None:
+def _check_restrictions(layout, lists, ranges) -> None:
+    _require(layout in _LAYOUTS, f"expected layout 'bhsd', 'bshd' or 'thd', found '{layout}'")
+    _require(layout != "thd" or not (lists or ranges),
+             "documents of layout 'thd' are given by cu_seqlens; selection and valid_range go with 'bhsd' and 'bshd'")
+
+
+def _check(q, k, v, sink, keys, softcap, scale, layout, selection, block, query_block, valid_range, starts, key_starts) -> None:
     """What all forms of the operator demand. Sizes may be symbolic."""
-    _require(layout in _LAYOUTS, f"expected layout 'bhsd' or 'bshd', found '{layout}'")
-    order = {"bhsd": "[batch, heads, tokens, dim]", "bshd": "[batch, tokens, heads, dim]"}[layout]
-    _require(q.dim() == k.dim() == v.dim() == 4,
-             f"expected q, k and v of rank 4, {order}, found ranks {q.dim()}, {k.dim()} and {v.dim()}")
+    _check_restrictions(layout, selection is not None, valid_range is not None)
+    batch, head, token = _LAYOUTS[layout]
+    rank = len(_ORDERS[layout].split())
+    _require(q.dim() == k.dim() == v.dim() == rank,
+             f"expected q, k and v of rank {rank}, {_ORDERS[layout]}, found ranks {q.dim()}, {k.dim()} and {v.dim()}")
     _require(q.dtype == k.dtype == v.dtype,
              f"expected one dtype for q, k and v, found {q.dtype}, {k.dtype} and {v.dtype}", TypeError)
     if q.device.type == "cpu":
@@ -166,22 +210,42 @@ def _check(q, k, v, sink, keys, softcap, scale, layout) -> None:
         _require(q.dtype in _GPU_DTYPES, f"expected bfloat16 or float16 on a GPU, found {q.dtype}", TypeError)
     _require(q.device == k.device == v.device,
              f"expected one device for q, k and v, found {q.device}, {k.device} and {v.device}")
-    head, token = (1, 2) if layout == "bhsd" else (2, 1)
-    _require(q.shape[0] == k.shape[0] and k.shape[0] == v.shape[0],
-             f"expected one batch size for q, k and v, found {q.shape[0]}, {k.shape[0]} and {v.shape[0]}")
+    if batch is not None:
+        _require(q.shape[batch] == k.shape[batch] and k.shape[batch] == v.shape[batch],
+                 f"expected one batch size for q, k and v, found {q.shape[batch]}, {k.shape[batch]} and {v.shape[batch]}")
     _require(k.shape[head] == v.shape[head] and k.shape[token] == v.shape[token],
              f"expected the same heads and tokens in k and v, found shapes {tuple(k.shape)} and {tuple(v.shape)}")
-    _require(q.shape[3] == k.shape[3], f"expected one head dimension in q and k, found {q.shape[3]} and {k.shape[3]}")
+    _require(q.shape[-1] == k.shape[-1], f"expected one head dimension in q and k, found {q.shape[-1]} and {k.shape[-1]}")
     _require(k.shape[head] >= 1 and q.shape[head] % k.shape[head] == 0,
              f"the {q.shape[head]} query heads cannot be grouped over {k.shape[head]} key/value heads")
     patterns = len(keys.split())
     _require(patterns == 1 or patterns == k.shape[head],
              f"expected a window for each of the {k.shape[head]} KV heads, found {patterns}")
     if sink is not None:
-        _require(sink.dim() == 1 and sink.shape[0] == q.shape[head] and sink.dtype == torch.float32,
-                 f"expected sink of shape [{q.shape[head]}] and dtype float32, found {list(sink.shape)} {sink.dtype}")
-        _require(sink.device == q.device, f"expected sink on {q.device}, found it on {sink.device}")
+        _check_operand("sink", sink, q, (q.shape[head],), torch.float32)
+    _require((selection is None) == (block == 0), "expected selection and block together, or neither")
+    if selection is not None:
+        rows = (q.shape[token] + query_block - 1) // query_block
+        _require(selection.dim() == 4 and (selection.shape[1] == 1 or selection.shape[1] in (k.shape[head], q.shape[head])),
+                 f"expected selection of shape [batch, heads, tokens/{query_block}, entries] with 1, {k.shape[head]} or "
+                 f"{q.shape[head]} heads, found shape {list(selection.shape)}")
+        _check_operand("selection", selection, q, (q.shape[batch], selection.shape[1], rows, selection.shape[3]), torch.int32)
+    if valid_range is not None:
+        _check_operand("valid_range", valid_range, q, (q.shape[batch], q.shape[token], 2), torch.int32)
+    _require((layout == "thd") == (starts is not None) == (key_starts is not None),
+             "expected cu_seqlens with layout 'thd', and only there")
+    if starts is not None:
+        _require(starts.dim() == 1 and starts.shape[0] >= 1, f"expected cu_seqlens of rank 1, found shape {list(starts.shape)}")
+        _check_operand("cu_seqlens of queries", starts, q, tuple(starts.shape), torch.int32)
+        _check_operand("cu_seqlens of keys", key_starts, q, tuple(starts.shape), torch.int32)
     _check_numbers(softcap, scale)
+
+
+def _check_operand(name, tensor, q, shape, dtype) -> None:
+    _require(tuple(tensor.shape) == tuple(shape) and tensor.dtype == dtype,
+             f"expected {name} of shape {list(shape)} and dtype {str(dtype).removeprefix('torch.')}, found {list(tensor.shape)} "
+             f"{tensor.dtype}")
+    _require(tensor.device == q.device, f"expected {name} on {q.device}, found it on {tensor.device}")
 
 
 def _check_numbers(softcap, scale) -> None:
@@ -191,9 +255,9 @@ def _check_numbers(softcap, scale) -> None:
 
 def _make_results(q, k, v, return_lse, layout):
     """out as the caller sees it, and lse, or an empty tensor where there is none."""
-    out = q.new_empty((*q.shape[:3], v.shape[3]))
-    batch, heads, tokens = (q.shape[0], q.shape[1], q.shape[2]) if layout == "bhsd" else (q.shape[0], q.shape[2], q.shape[1])
-    return out, q.new_empty((batch, heads, tokens) if return_lse else (0,), dtype=torch.float32)
+    out = q.new_empty((*q.shape[:-1], v.shape[-1]))
+    shape = [q.shape[dim] for dim in _LAYOUTS[layout] if dim is not None]
+    return out, q.new_empty(shape if return_lse else (0,), dtype=torch.float32)
 
 
 @torch.library.custom_op("sparseattn::fused_attention", mutates_args=())
@@ -208,33 +272,41 @@ def fused_attention(
     return_lse: bool,
     layout: str,
     kernels: Optional[str],
+    selection: Optional[torch.Tensor] = None,
+    block: int = 0,
+    query_block: int = 128,
+    valid_range: Optional[torch.Tensor] = None,
+    cu_seqlens_q: Optional[torch.Tensor] = None,
+    cu_seqlens_k: Optional[torch.Tensor] = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The operator behind `attention`.
 
     keys: the pattern in the words of the dialect, or one for each KV head, separated by
-    blanks. The second result is empty without `return_lse`.
+    blanks. block: 0 without selection. The second result is empty without `return_lse`.
     """
-    _check(q, k, v, sink, keys, softcap, scale, layout)
-    spec = _make_spec(keys, q.dtype, q.shape[3], v.shape[3], sink is not None, softcap, scale, return_lse)
+    _check(q, k, v, sink, keys, softcap, scale, layout, selection, block, query_block, valid_range, cu_seqlens_q, cu_seqlens_k)
+    spec = _make_spec(keys, q.dtype, q.shape[-1], v.shape[-1], sink is not None, softcap, scale, return_lse, layout, block,
+                      query_block, valid_range is not None)
     out, lse = _make_results(q, k, v, return_lse, layout)
-    # One kernel serves both layouts: heads and tokens differ by their strides.
-    views = [x if layout == "bhsd" else x.transpose(1, 2) for x in (q, k, v, out)]
-    inputs = [*views[:3]] + ([sink] if sink is not None else [])
+    *views, out_view = (x.transpose(1, 2) if layout == "bshd" else x for x in (q, k, v, out))
+    operands = (selection, sink, valid_range, cu_seqlens_q, cu_seqlens_k)
+    inputs = views + [operand for operand in operands if operand is not None]
     if q.device.type == "cpu":
-        _run_on_cpu(spec, inputs, views[3], lse)
+        _run_on_cpu(spec, inputs, out_view, lse)
         return out, lse
     _require(q.device.type == "cuda", f"expected tensors on a CUDA device or the CPU, found {q.device}")
     for name, tensor in (("q", q), ("k", k), ("v", v)):
-        _require(tensor.stride(3) == 1 or tensor.shape[3] <= 1,
-                 f"expected a stride of 1 in the last dimension of {name}, found {tensor.stride(3)}; use .contiguous()")
-    kernel = compiled.gpu_kernel(spec, kernels, k.shape[2 if layout == "bhsd" else 1])
-    kernel(*inputs, views[3], *([lse] if return_lse else []))
+        _require(tensor.stride(-1) == 1 or tensor.shape[-1] <= 1,
+                 f"expected a stride of 1 in the last dimension of {name}, found {tensor.stride(-1)}; use .contiguous()")
+    kernel = compiled.gpu_kernel(spec, kernels, k.shape[_LAYOUTS[layout][2]])
+    kernel(*inputs, out_view, *([lse] if return_lse else []))
     return out, lse
 
 
 @fused_attention.register_fake
-def _(q, k, v, sink, keys, softcap, scale, return_lse, layout, kernels):
-    _check(q, k, v, sink, keys, softcap, scale, layout)
+def _(q, k, v, sink, keys, softcap, scale, return_lse, layout, kernels, selection=None, block=0, query_block=128,
+      valid_range=None, cu_seqlens_q=None, cu_seqlens_k=None):
+    _check(q, k, v, sink, keys, softcap, scale, layout, selection, block, query_block, valid_range, cu_seqlens_q, cu_seqlens_k)
     return _make_results(q, k, v, return_lse, layout)
 
 

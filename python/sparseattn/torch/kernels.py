@@ -100,12 +100,21 @@ def _reasons(spec: AttentionSpec, folder: str | None):
         ) from error
 
 
-def prepare_spec(spec: AttentionSpec, folder: str | os.PathLike, expected_keys: int | None = None) -> pathlib.Path:
+def prepare_spec(
+    spec: AttentionSpec,
+    folder: str | os.PathLike,
+    expected_keys: int | None = None,
+    schedule_table: str | os.PathLike | None = None,
+) -> pathlib.Path:
     """Compiles the kernel of `spec` for so many keys into a sub-folder of `folder` (`gpu_artefact.compile_spec`)."""
     try:
-        length_class = expected_keys and gpu_artefact.length_class(spec, expected_keys)
+        length_class = expected_keys and gpu_artefact.length_class(spec, expected_keys, schedule_table)
         return gpu_artefact.compile_spec(
-            spec, pathlib.Path(folder), expected_keys=length_class, ptxas=gpu_artefact.find_ptxas()
+            spec,
+            pathlib.Path(folder),
+            expected_keys=length_class,
+            schedule_table=schedule_table,
+            ptxas=gpu_artefact.find_ptxas(),
         )
     except CompilerError as error:
         raise _refuse(spec, error) from error

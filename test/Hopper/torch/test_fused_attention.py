@@ -27,8 +27,8 @@ def make(heads=4, kv_heads=2, n_q=333, n_k=333, dim=128, batch=2, dtype=None, la
     return values(heads, n_q), values(kv_heads, n_k), values(kv_heads, n_k)
 
 
-def reference(q, k, v, *, causal=False, window=None, prefix=None, sink=None, softcap=None, scale=None, layout="bhsd"):
-    """float32, [B,H,S,D] inside."""
+def reference(q, k, v, *, causal=False, window=None, prefix=None, sink=None, softcap=None, scale=None, layout="bhsd", seen=None):
+    """float32, [B,H,S,D] inside. `seen` [B,H|1,Nq,Nk]: which keys may be seen besides."""
     if layout == "bshd":
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     group, n_q, n_k = q.shape[1] // k.shape[1], q.shape[2], k.shape[2]
@@ -48,6 +48,8 @@ def reference(q, k, v, *, causal=False, window=None, prefix=None, sink=None, sof
         if windows[head // group] is not None:
             visible = visible & (p - j < windows[head // group])
         scores[:, head].masked_fill_(~visible, -torch.inf)
+    if seen is not None:
+        scores.masked_fill_(~seen, -torch.inf)
     extra = [] if sink is None else [sink.reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1)]
     lse = torch.logsumexp(torch.cat([scores, *extra], 3), 3)
     out = torch.exp(scores - torch.where(lse.isfinite(), lse, 0.0)[..., None]) @ v
@@ -99,6 +101,43 @@ def test_values(shape, options):
     again = st.attention(q, k, v, layout=layout, **options)
     if not wants_lse:
         assert torch.equal(out, again)
+
+
+@pytest.mark.parametrize("block", [128, 64])
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+def test_lists_of_blocks(block, layout):
+    torch.manual_seed(2)
+    q, k, v = make(layout=layout)
+    blocks = -(-333 // block)
+    lists = torch.rand(2, 4, 3, blocks, device="cuda").argsort(-1)[..., : blocks - 1].int()
+    lists[:, 0, :, 0] = -1
+    listed = (lists[..., None] == torch.arange(blocks, device="cuda")).any(-2)
+    seen = listed.repeat_interleave(128, 2)[:, :, :333].repeat_interleave(block, 3)[..., :333]
+    lse = block == 64
+    found = st.attention(q, k, v, causal=True, selection=lists, block=block, layout=layout, return_lse=lse)
+    expected, expected_lse = reference(q, k, v, causal=True, layout=layout, seen=seen)
+    check(found[0] if lse else found, expected, found[1] if lse else None, expected_lse)
+
+
+def test_documents_as_ranges():
+    q, k, v = make()
+    starts = torch.tensor([0, 100, 101, 333], device="cuda")
+    document = torch.searchsorted(starts[1:], torch.arange(333, device="cuda"), right=True)
+    ranges = torch.stack([starts[document], starts[document + 1]], 1).int().expand(2, 333, 2).contiguous()
+    seen = (document[:, None] == document[None, :])[None, None]
+    out, lse = st.attention(q, k, v, causal=True, valid_range=ranges, return_lse=True)
+    expected, expected_lse = reference(q, k, v, causal=True, seen=seen)
+    check(out, expected, lse, expected_lse)
+
+
+def test_packed_documents():
+    q, k, v = make(batch=1, layout="bshd")
+    starts = torch.tensor([0, 100, 100, 333], device="cuda", dtype=torch.int32)
+    out, lse = st.attention(q[0], k[0], v[0], causal=True, layout="thd", cu_seqlens=starts, return_lse=True)
+    for begin, end in ((0, 100), (100, 333)):
+        part = [x[:, begin:end] for x in (q, k, v)]
+        expected, expected_lse = reference(*part, causal=True, layout="bshd")
+        check(out[None, begin:end], expected, lse[None, :, begin:end], expected_lse)
 
 
 @pytest.mark.parametrize("layout", ["bhsd", "bshd"])

@@ -74,6 +74,47 @@ def test_options():
     assert isinstance(out, torch.Tensor) and torch.equal(out, found[0])
 
 
+def random_lists(batch, heads, rows, blocks, entries):
+    """Distinct blocks in any order, the last entry of each row -1."""
+    lists = torch.rand(batch, heads, rows, blocks).argsort(-1)[..., :entries].int()
+    lists[..., -1] = -1
+    return lists
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_lists_of_blocks(heads, layout, causal):
+    q, k, v = tensors(n_q=13, n_k=17, layout=layout)
+    lists = random_lists(2, heads, 4, 5, 3)
+    found = st.attention(q, k, v, causal=causal, selection=lists, block=4, query_block=4, layout=layout, return_lse=True)
+    wide = [x.double().numpy() for x in (q, k, v)]
+    check(found, ref.sparse_attention(*wide, lists.numpy(), block=4, query_block=4, layout=layout, return_lse=True,
+                                      keys=ref.Causal() if causal else ref.Full()))
+
+
+@pytest.mark.parametrize("layout", ["bhsd", "bshd"])
+def test_documents_as_ranges(layout):
+    q, k, v = tensors(n_q=17, n_k=17, layout=layout)
+    begin = torch.tensor([[0] * 6 + [6] * 11, [0] * 17])
+    end = torch.tensor([[6] * 6 + [17] * 11, [0] * 3 + [17] * 14])
+    ranges = torch.stack([begin, end], -1).int()
+    found = st.attention(q, k, v, causal=True, valid_range=ranges, layout=layout, return_lse=True)
+    check(found, expect(q, k, v, ref.Causal(), layout, valid_range=ranges.numpy()))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("apart", [False, True])
+def test_packed_documents(dtype, apart):
+    q, k, v = (x[0] for x in tensors(n_q=17, n_k=20 if apart else 17, layout="bshd", batch=1, dtype=dtype))
+    starts = torch.tensor([0, 5, 5, 17]).int()
+    key_starts = torch.tensor([0, 9, 12, 20]).int() if apart else starts
+    found = st.attention(q, k, v, causal=True, window=4, layout="thd", cu_seqlens=(starts, key_starts) if apart else starts,
+                         return_lse=True)
+    assert found[1].shape == (4, 17)
+    check(found, expect(q, k, v, ref.Window(4), "thd", cu_seqlens_q=starts.numpy(), cu_seqlens_k=key_starts.numpy()), dtype)
+
+
 def test_strides():
     q, k, v = tensors(d=32, dv=32)
     wide = torch.randn(2, 17, 2, 64)
@@ -98,6 +139,17 @@ def test_operator(dtype, layout, lse):
     torch.library.opcheck(fused_attention, (q, k, v, torch.randn(4), "causal window<3>", 2.0, 0.5, lse, layout, None))
 
 
+def test_operator_with_restrictions():
+    q, k, v = tensors()
+    rest = ("causal", None, None, True)
+    lists, ranges = random_lists(2, 1, 4, 5, 2), torch.tensor([0, 9]).int().expand(2, 13, 2).contiguous()
+    torch.library.opcheck(fused_attention, (q, k, v, None, *rest, "bhsd", None, lists, 4, 4))
+    torch.library.opcheck(fused_attention, (q, k, v, None, *rest, "bhsd", None, None, 0, 128, ranges))
+    q, k, v = (x.transpose(1, 2).reshape(-1, x.shape[1], 16) for x in tensors(n_q=17))
+    starts = torch.tensor([0, 20, 34]).int()
+    torch.library.opcheck(fused_attention, (q, k, v, None, *rest, "thd", None, None, 0, 128, None, starts, starts))
+
+
 def test_fake_tensors():
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -105,6 +157,9 @@ def test_fake_tensors():
         q, k, v = (torch.empty(2, 100, h, 128, dtype=torch.bfloat16, device="cuda") for h in (8, 2, 2))
         out, lse = st.attention(q, k, v, causal=True, return_lse=True, layout="bshd")
         assert out.shape == q.shape and out.device == q.device and lse.shape == (2, 8, 100) and lse.dtype == torch.float32
+        starts = torch.empty(3, dtype=torch.int32, device="cuda")
+        out, lse = st.attention(q[0], k[0], v[0], layout="thd", cu_seqlens=starts, return_lse=True)
+        assert out.shape == (100, 8, 128) and lse.shape == (8, 100)
         with pytest.raises(TypeError, match="expected bfloat16 or float16 on a GPU"):
             st.attention(q.float(), k.float(), v.float())
 
@@ -121,6 +176,14 @@ def test_compile(dynamic):
         sink = torch.randn(4)
         for found, expected in zip(fast(q, k, v, sink), layer(q, k, v, sink)):
             assert torch.equal(found, expected)
+
+
+LISTS = torch.zeros(2, 1, 1, 3, dtype=torch.int32)
+STARTS = torch.tensor([0, 5, 13]).int()
+
+
+def packed(q, k, v):
+    return (x[0].transpose(0, 1) for x in (q, k, v))
 
 
 BAD = [
@@ -142,7 +205,24 @@ BAD = [
     (lambda q, k, v: st.attention(q, k, v, sink=torch.zeros(4, dtype=torch.float64)), ValueError, "dtype float32"),
     (lambda q, k, v: st.attention(q, k, v, softcap=0.0), ValueError, "expected a positive finite softcap"),
     (lambda q, k, v: st.attention(q, k, v, scale=float("nan")), ValueError, "expected a finite scale"),
-    (lambda q, k, v: st.attention(q, k, v, layout="sbhd"), ValueError, "expected layout 'bhsd' or 'bshd', found 'sbhd'"),
+    (lambda q, k, v: st.attention(q, k, v, layout="sbhd"), ValueError, "expected layout 'bhsd', 'bshd' or 'thd', found 'sbhd'"),
+    (lambda q, k, v: st.attention(q, k, v, selection=LISTS), ValueError, "expected selection and block together, or neither"),
+    (lambda q, k, v: st.attention(q, k, v, block=4), ValueError, "expected selection and block together, or neither"),
+    (lambda q, k, v: st.attention(q, k, v, selection=LISTS, block=0), ValueError, "expected block of at least 1, found 0"),
+    (lambda q, k, v: st.attention(q, k, v, selection=LISTS, block=4, query_block=4), ValueError,
+     "expected selection of shape [2, 1, 4, 3] and dtype int32, found [2, 1, 1, 3]"),
+    (lambda q, k, v: st.attention(q, k, v, selection=LISTS.expand(2, 3, 1, 3), block=4), ValueError,
+     "with 1, 2 or 4 heads, found shape [2, 3, 1, 3]"),
+    (lambda q, k, v: st.attention(q, k, v, selection=LISTS.long(), block=4), ValueError, "dtype int32, found [2, 1, 1, 3] torch.int64"),
+    (lambda q, k, v: st.attention(q, k, v, valid_range=LISTS), ValueError, "expected valid_range of shape [2, 13, 2]"),
+    (lambda q, k, v: st.attention(q, k, v, cu_seqlens=STARTS), ValueError, "expected cu_seqlens with layout 'thd', and only there"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd"), ValueError, "expected cu_seqlens with layout 'thd'"),
+    (lambda q, k, v: st.attention(q, k, v, layout="thd", cu_seqlens=STARTS), ValueError, "rank 3, [tokens, heads, dim], found ranks 4"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=STARTS, valid_range=LISTS), ValueError,
+     "documents of layout 'thd' are given by cu_seqlens"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=(STARTS, STARTS[:2])), ValueError,
+     "expected cu_seqlens of keys of shape [3] and dtype int32, found [2]"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=(STARTS,)), ValueError, "one for keys, found 1"),
     (lambda q, k, v: st.attention(q, k.to("meta"), v), ValueError, "expected one device"),
 ]
 
@@ -180,6 +260,11 @@ def test_prepared_kernels(tmp_path, monkeypatch):
     name = st.prepare(tmp_path, **options)
     assert name == "d64_v128_table_1xcausal_1xwindow128_lse_f16"
     assert {path.name for path in tmp_path.iterdir()} == {name}
+    more = [st.prepare(tmp_path / "more", dim=64, causal=True, **rest)
+            for rest in ({"block": 64}, {"valid_range": True}, {"layout": "thd"}, {"layout": "bshd"})]
+    assert more == ["d64_causal_blocks128x64", "d64_causal_documents", "d64_causal_thd", "d64_causal"]
+    with pytest.raises(ValueError, match="documents of layout 'thd' are given by cu_seqlens"):
+        st.prepare(tmp_path, dim=64, layout="thd", block=64)
 
     def no_compiler(*arguments, **options):
         raise LibraryNotFound("libSparseAttn.so not found")
@@ -234,6 +319,24 @@ def test_kernels_by_length_class(tmp_path, monkeypatch):
         short, long = (kernels.gpu_kernel(spec, str(tmp_path / folder), keys) for keys in (100, 100000))
         assert (short is long) == same and short.name == long.name == name
     assert not compiled
+
+
+def test_own_schedules(tmp_path):
+    """One for all lengths, and from 4096 keys on another."""
+    table = tmp_path / "table"
+    table.write_text("""
+64 64 causal>=4096 #sparseattn.schedule<query_tile = 128, key_tile = 48>
+64 64 causal #sparseattn.schedule<query_tile = 128, key_tile = 32>
+""")
+    options = {"dim": 64, "causal": True, "schedule_table": table}
+    for keys in (None, 100, 5000):
+        st.prepare(tmp_path / "kernels", expected_keys=keys, **options)
+    assert sorted(path.name for path in (tmp_path / "kernels").iterdir()) == ["d64_causal", "d64_causal-keys4096"]
+    ptx = [path.read_text() for path in sorted((tmp_path / "kernels").glob("*/*.ptx"))]
+    assert ["m64n32k16" in text and "m64n48k16" not in text for text in ptx] == [True, False]
+    assert "m64n48k16" in ptx[1]
+    with pytest.raises(ValueError, match="there is no GPU kernel for d64_causal: .*absent"):
+        st.prepare(tmp_path, dim=64, causal=True, schedule_table=tmp_path / "absent")
 
 
 def test_no_such_kernel(tmp_path):
