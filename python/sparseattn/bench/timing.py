@@ -14,8 +14,9 @@ import torch
 
 PAUSE = 0.12
 """Seconds without work before a burst."""
-SUSTAINED = 0.06
-"""Seconds of one program before, and again during, a sustained measurement."""
+SUSTAINED = 0.2
+"""Seconds of one program before, and again during, a sustained measurement. The power limit of an H100 takes 0.1 to 0.2 s to
+settle the clock: until then a program runs faster after a pause, or slower after another program, than it goes on."""
 SHORT = 5e-4
 """Seconds below which a program finds part of its operands in the L2 cache when it runs again and again."""
 FLUSHED_BYTES = 192 << 20
