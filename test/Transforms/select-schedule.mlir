@@ -42,7 +42,7 @@ func.func @full_128(%q: tensor<1x8x?x128xf16>) -> tensor<1x8x?x128xf16> {
 
 // One loop for partial and full blocks.
 // CHECK-LABEL: func.func @causal_256
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first, ping_pong = true, guard_masks = true>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first, ping_pong = true, guard_masks = true>
 func.func @causal_256(%q: tensor<1x8x?x256xbf16>) -> tensor<1x8x?x256xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.causal)
     : (tensor<1x8x?x256xbf16>, tensor<1x8x?x256xbf16>, tensor<1x8x?x256xbf16>) -> tensor<1x8x?x256xbf16>
@@ -69,7 +69,7 @@ func.func @window_64(%q: tensor<1x8x?x64xbf16>) -> tensor<1x8x?x64xbf16> {
 
 // REMARK: Function=mixed_256 | Reason="{{.*}}: head dimensions 256 and 256, mixed; built-in table"
 // CHECK-LABEL: func.func @mixed_256
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first>
 func.func @mixed_256(%q: tensor<1x2x?x256xbf16>) -> tensor<1x2x?x256xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.causal, #sparseattn.window<9>]>)
     : (tensor<1x2x?x256xbf16>, tensor<1x2x?x256xbf16>, tensor<1x2x?x256xbf16>) -> tensor<1x2x?x256xbf16>
@@ -79,7 +79,7 @@ func.func @mixed_256(%q: tensor<1x2x?x256xbf16>) -> tensor<1x2x?x256xbf16> {
 // How many heads there are may be known from the table only.
 // REMARK: Function=mixed_heads | Reason="{{.*}}: head dimensions 256 and 256, mixed; built-in table"
 // CHECK-LABEL: func.func @mixed_heads
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first>
 func.func @mixed_heads(%q: tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16> {
   %o = sparseattn.attention %q, %q, %q keys(#sparseattn.head_table<[#sparseattn.full, #sparseattn.window<9>]>)
     : (tensor<?x?x?x256xbf16>, tensor<?x?x?x256xbf16>, tensor<?x?x?x256xbf16>) -> tensor<?x?x?x256xbf16>
@@ -97,7 +97,7 @@ func.func @ranges_64(%q: tensor<1x8x?x64xbf16>, %range: tensor<1x?x2xi32>) -> te
 }
 
 // CHECK-LABEL: func.func @latent
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 128, order = heaviest_first>
 func.func @latent(%q: tensor<1x8x?x192xbf16>, %v: tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16> {
   %o = sparseattn.attention %q, %q, %v keys(#sparseattn.causal)
     : (tensor<1x8x?x192xbf16>, tensor<1x8x?x192xbf16>, tensor<1x8x?x128xbf16>) -> tensor<1x8x?x128xbf16>
@@ -106,7 +106,7 @@ func.func @latent(%q: tensor<1x8x?x192xbf16>, %v: tensor<1x8x?x128xbf16>) -> ten
 
 // REMARK: Function=blocks_of_64 | Reason="{{.*}}, blocks; built-in table; key_tile divides blocks of 64"
 // CHECK-LABEL: func.func @blocks_of_64
-// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, producer_registers = 40, consumer_registers = 232, order = heaviest_first>
+// CHECK: schedule = #sparseattn.schedule<query_tile = 128, key_tile = 64, order = heaviest_first>
 func.func @blocks_of_64(%q: tensor<1x8x256x128xbf16>, %list: tensor<1x8x2x4xi32>) -> tensor<1x8x256x128xbf16> {
   %o = sparseattn.sparse_attention %q, %q, %q selection(%list) block 64 query_block 128 keys(#sparseattn.causal)
     : (tensor<1x8x256x128xbf16>, tensor<1x8x256x128xbf16>, tensor<1x8x256x128xbf16>, tensor<1x8x2x4xi32>) -> tensor<1x8x256x128xbf16>

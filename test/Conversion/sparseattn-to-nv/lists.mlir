@@ -30,7 +30,7 @@
 // CHECK: sparseattn_nv.reduce max %[[MASKED]]
 //
 // The producer counts and reads entries itself, and masks nothing.
-// ROLES: sparseattn_nv.specialize producer registers(24) {
+// ROLES: sparseattn_nv.specialize producer registers(40) {
 // ROLES: %[[COUNT:.*]] = scf.for {{.*}} -> (i32)
 // ROLES: llvm.load
 // ROLES: scf.for %{{.*}} = %{{.*}} to %[[COUNT]] step

@@ -55,13 +55,11 @@ gpu.module @kernels {
 
 // -----
 // What is left takes tiles on their way out, 16 rows for each warp of the consumers: all 256 columns of 8 warps would be
-// 8 x 16 x 528 bytes. The second tile lies in the same place.
+// 8 x 16 x 528 bytes.
 // CHECK-LABEL: gpu.func @stores(
 // CHECK-SAME: sparseattn_nv.shared_bytes = 231504 : i32
 // CHECK: store_tile {{.*}} staging(196688) columns(128) : tensor<64x256xbf16
-// CHECK: store_tile {{.*}} staging(196688) columns(32) : tensor<64x96xbf16
 !wide = tensor<64x256xbf16, #sparseattn_nv.acc>
-!odd = tensor<64x96xbf16, #sparseattn_nv.acc>
 gpu.module @kernels {
   gpu.func @stores(%map: !sparseattn_nv.tensor_map, %i: i32, %out: !llvm.ptr<1>, %stride: i64) kernel {
     %q = sparseattn_nv.channel "query" : !sparseattn_nv.channel<128x256xbf16, stages = 1>
@@ -72,9 +70,31 @@ gpu.module @kernels {
     } consumers(2) registers(240) {
     ^bb0(%wg: i32):
       %wide = arith.constant dense<1.0> : !wide
-      %odd = arith.constant dense<1.0> : !odd
       sparseattn_nv.release %q[%i] : !sparseattn_nv.channel<128x256xbf16, stages = 1>
       sparseattn_nv.store_tile %wide, %out row_stride(%stride) rows(%i) : !wide, !llvm.ptr<1>
+    }
+    gpu.return
+  }
+}
+
+// -----
+// A warp uses its place for one tile after the other, so that they have as many columns in it.
+// CHECK-LABEL: gpu.func @two_stores(
+// CHECK: store_tile {{.*}} staging(65568) columns(32) : tensor<64x128xbf16
+// CHECK: store_tile {{.*}} staging(65568) columns(32) : tensor<64x96xbf16
+!even = tensor<64x128xbf16, #sparseattn_nv.acc>
+!odd = tensor<64x96xbf16, #sparseattn_nv.acc>
+gpu.module @kernels {
+  gpu.func @two_stores(%map: !sparseattn_nv.tensor_map, %i: i32, %out: !llvm.ptr<1>, %stride: i64) kernel {
+    %k = sparseattn_nv.channel "key" : !sparseattn_nv.channel<64x256xbf16, stages = 2>
+    sparseattn_nv.specialize producer registers(24) {
+      sparseattn_nv.fill %k[%i] from %map[%i, %i, %i] : !sparseattn_nv.channel<64x256xbf16, stages = 2>
+    } consumers(2) registers(240) {
+    ^bb0(%wg: i32):
+      %even = arith.constant dense<1.0> : !even
+      %odd = arith.constant dense<1.0> : !odd
+      sparseattn_nv.release %k[%i] : !sparseattn_nv.channel<64x256xbf16, stages = 2>
+      sparseattn_nv.store_tile %even, %out row_stride(%stride) rows(%i) : !even, !llvm.ptr<1>
       sparseattn_nv.store_tile %odd, %out row_stride(%stride) rows(%i) : !odd, !llvm.ptr<1>
     }
     gpu.return
@@ -82,7 +102,7 @@ gpu.module @kernels {
 }
 
 // -----
-// No room for 32 columns: lanes exchange them.
+// No room for 32 columns: lanes exchange them, and a place from before goes.
 // CHECK-LABEL: gpu.func @no_room(
 // CHECK-SAME: sparseattn_nv.shared_bytes = 229456 : i32
 // CHECK: store_tile %{{.*}}, %{{.*}} row_stride(%{{.*}}) rows(%{{.*}}) : tensor<64x64xbf16
@@ -97,7 +117,7 @@ gpu.module @kernels {
     ^bb0(%wg: i32):
       %narrow = arith.constant dense<1.0> : !narrow
       sparseattn_nv.release %q[%i] : !sparseattn_nv.channel<128x256xbf16, stages = 1>
-      sparseattn_nv.store_tile %narrow, %out row_stride(%stride) rows(%i) : !narrow, !llvm.ptr<1>
+      sparseattn_nv.store_tile %narrow, %out row_stride(%stride) rows(%i) staging(1024) columns(64) : !narrow, !llvm.ptr<1>
     }
     gpu.return
   }

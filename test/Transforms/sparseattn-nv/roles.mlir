@@ -40,7 +40,7 @@
 // CHANNELS-NOT: sparseattn_nv.load
 //
 // The producer keeps the fills, their coordinates and the loops around them.
-// ROLES: sparseattn_nv.specialize producer registers(24) {
+// ROLES: sparseattn_nv.specialize producer registers(40) {
 // ROLES-NOT: sparseattn_nv.await
 // ROLES: sparseattn_nv.fill
 // ROLES: scf.for %{{.*}} = %{{.*}} to %{{.*}} step %{{.*}}  : i32 {
@@ -48,7 +48,7 @@
 // ROLES-NEXT: sparseattn_nv.fill
 // ROLES-NEXT: sparseattn_nv.fill
 // ROLES-NEXT: }
-// ROLES: } consumers(1) registers(240) {
+// ROLES: } consumers(1) registers(232) {
 // ROLES: ^bb0(%[[GROUP:.*]]: i32):
 // ROLES-NOT: sparseattn_nv.fill
 // ROLES: arith.muli %[[GROUP]]

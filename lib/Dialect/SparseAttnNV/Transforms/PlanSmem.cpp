@@ -38,36 +38,31 @@ static LogicalResult reportTooLarge(gpu::GPUFuncOp kernel, ArrayRef<ChannelOp> c
   return diag;
 }
 
-/// Gives tiles that are stored the shared memory that channels leave, from `begin` on: for as many of their columns as
-/// fit. They are stored one after the other, so that all begin at the same place. Returns where the last one ends.
+/// Gives tiles that are stored the shared memory that channels leave, from `begin` on: for as many columns as fit and as
+/// divide those of all tiles, because a warp uses its place for one tile after the other. Returns where the places end.
 static int64_t planStores(gpu::GPUFuncOp kernel, int64_t begin) {
   SmallVector<StoreTileOp> stores;
-  SpecializeOp roles;
+  int64_t warps = 0, staged = 0;
   kernel.walk([&](Operation *op) {
-    if (auto store = dyn_cast<StoreTileOp>(op))
+    if (auto store = dyn_cast<StoreTileOp>(op)) {
+      int64_t most = fragment::getMaxStagingColumns(cast<ShapedType>(store.getSource().getType()).getDimSize(1));
+      staged = stores.empty() ? most : std::min(staged, most);
       stores.push_back(store);
-    else if (auto specialize = dyn_cast<SpecializeOp>(op))
-      roles = specialize;
+    } else if (auto roles = dyn_cast<SpecializeOp>(op)) {
+      warps = roles.getConsumers() * hopper::kWarpgroupWarps;
+    }
   });
-  if (!roles)
-    return begin;
-  int64_t first = llvm::alignTo(begin, fragment::kStagingUnit), end = begin;
+  int64_t first = llvm::alignTo(begin, fragment::kStagingUnit);
+  auto getEnd = [&] { return first + warps * fragment::getStagingBytes(staged); };
+  while (staged >= fragment::kMinStagingColumns && getEnd() > hopper::kSharedMemoryLimit)
+    staged /= 2;
+  bool hasRoom = warps != 0 && staged >= fragment::kMinStagingColumns;
   Builder builder(kernel.getContext());
   for (StoreTileOp store : stores) {
-    int64_t columns = cast<ShapedType>(store.getSource().getType()).getDimSize(1);
-    auto getEnd = [&](int64_t staged) {
-      return first + roles.getConsumers() * hopper::kWarpgroupWarps * fragment::getStagingBytes(staged);
-    };
-    int64_t staged = fragment::getMaxStagingColumns(columns);
-    while (staged >= fragment::kMinStagingColumns && getEnd(staged) > hopper::kSharedMemoryLimit)
-      staged /= 2;
-    if (staged < fragment::kMinStagingColumns)
-      continue;
-    store.setStagingAttr(builder.getI32IntegerAttr(first));
-    store.setStagingColumnsAttr(builder.getI32IntegerAttr(staged));
-    end = std::max(end, getEnd(staged));
+    store.setStagingAttr(hasRoom ? builder.getI32IntegerAttr(first) : nullptr);
+    store.setStagingColumnsAttr(hasRoom ? builder.getI32IntegerAttr(staged) : nullptr);
   }
-  return end;
+  return hasRoom ? getEnd() : begin;
 }
 
 static LogicalResult planKernel(gpu::GPUFuncOp kernel) {

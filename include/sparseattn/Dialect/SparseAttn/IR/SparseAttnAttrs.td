@@ -247,7 +247,8 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
     - `key_tile`: keys of a block.
     - `consumers`: warpgroups that compute.
     - `stages`: blocks of keys and of values in flight.
-    - `producer_registers`, `consumer_registers`: per thread.
+    - `producer_registers`, `consumer_registers`: per thread; by default what two consumers get beside a producer that
+      reads lists of blocks or offsets of documents.
     - `order`: in which order the tiles of a grid start.
     - `ping_pong`: consumers take turns to start the products of a block, so that one's softmax runs under the
       others' products.
@@ -259,8 +260,8 @@ def SparseAttn_ScheduleAttr : SparseAttn_Attr<"Schedule", "schedule"> {
   }];
   let parameters = (ins "int64_t":$query_tile, "int64_t":$key_tile,
     DefaultValuedParameter<"int64_t", "2">:$consumers, DefaultValuedParameter<"int64_t", "2">:$stages,
-    DefaultValuedParameter<"int64_t", "24">:$producer_registers,
-    DefaultValuedParameter<"int64_t", "240">:$consumer_registers,
+    DefaultValuedParameter<"int64_t", "40">:$producer_registers,
+    DefaultValuedParameter<"int64_t", "232">:$consumer_registers,
     DefaultValuedParameter<"::sparseattn::TileOrder", "::sparseattn::TileOrder::Natural">:$order,
     DefaultValuedParameter<"bool", "false">:$ping_pong, DefaultValuedParameter<"bool", "false">:$guard_masks);
   let assemblyFormat = "`<` struct(params) `>`";

@@ -343,7 +343,7 @@ struct TileToGrid : sparseattn::impl::SparseAttnTileToGridBase<TileToGrid> {
     MLIRContext *context = &getContext();
     auto fallback = ScheduleAttr::getChecked(
         [&] { return getOperation()->emitError("options of sparseattn-tile-to-grid: "); }, context,
-        int64_t(queryTile), int64_t(keyTile), int64_t(2), int64_t(2), int64_t(24), int64_t(240), TileOrder::Natural,
+        int64_t(queryTile), int64_t(keyTile), int64_t(2), int64_t(2), int64_t(40), int64_t(232), TileOrder::Natural,
         /*ping_pong=*/false, /*guard_masks=*/false);
     if (!fallback)
       return signalPassFailure();

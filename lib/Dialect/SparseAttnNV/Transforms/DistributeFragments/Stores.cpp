@@ -55,10 +55,6 @@ static void buildQuadTranspose(ImplicitLocOpBuilder &b, Value lane, MutableArray
   }
 }
 
-namespace {
-
-using Results = SmallVector<SmallVector<Value>>;
-
 /// Through shared memory: each warp puts some columns of its 16 rows there, and lanes that follow each other read
 /// and store 16 bytes that follow each other.
 static void buildStagedStore(StoreTileOp op, StoreTileOp::GenericAdaptor<ArrayRef<ValueRange>> adaptor,
@@ -126,6 +122,10 @@ static void buildStagedStore(StoreTileOp op, StoreTileOp::GenericAdaptor<ArrayRe
     }
   }
 }
+
+namespace {
+
+using Results = SmallVector<SmallVector<Value>>;
 
 /// After the transpose lane l of a quad holds 8 neighbouring elements, 16 bytes, of column group l.
 struct DistributeStoreTile : FragmentPattern<StoreTileOp> {
