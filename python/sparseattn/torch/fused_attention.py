@@ -44,9 +44,9 @@ def attention(
     """Softmax attention by compiled code.
 
     q [B,Hq,Nq,D], k [B,Hkv,Nk,D], v [B,Hkv,Nk,Dv] for layout "bhsd"; "bshd" exchanges heads
-    and tokens; "thd" has no batch: [T,H,D]. One dtype: bf16 or f16 on a GPU, also f32 on the CPU. One device. Any strides
-    that are multiples of 16 bytes, but a stride of 1 in the last dimension. Query head h
-    reads KV head h div (Hq/Hkv). Query i stands at position p = i + Nk - Nq.
+    and tokens; "thd" has no batch: [T,H,D]. One dtype: bf16 or f16 on a GPU, also f32 on the
+    CPU. One device. Any strides that are multiples of 16 bytes, but a stride of 1 in the last
+    dimension. Query head h reads KV head h div (Hq/Hkv). Query i stands at position p = i + Nk - Nq.
 
         z_ij = softcap(scale * <q_i, k_j>)     out_i = sum_j exp(z_ij - lse_i) v_j
         lse_i = log(sum_j exp(z_ij) [+ exp(sink_h)])
@@ -65,8 +65,8 @@ def attention(
     valid_range [B,Nq,2]: query i sees keys [begin, end) only, as in a sequence of documents.
     cu_seqlens (with layout "thd", and only there) [S+1]: where the S documents that are packed
     one behind the other begin and end; a pair has one for queries, one for keys. They begin with
-    0 and do not decrease; their contents are not checked. A document's queries see its own keys,
-    and are the last of its positions.
+    0, do not decrease and end with T; on a GPU that is not checked, for the host does not read
+    them. A document's queries see its own keys, and are the last of its positions.
 
     kernels: a folder that `prepare` or `tools/bench --prepare` made; default
     $SPARSEATTN_KERNELS. A kernel that is not there is compiled at its first use, which takes
@@ -248,6 +248,14 @@ def _check_operand(name, tensor, q, shape, dtype) -> None:
     _require(tensor.device == q.device, f"expected {name} on {q.device}, found it on {tensor.device}")
 
 
+def _check_starts(name, starts, tokens) -> None:
+    if starts is None:
+        return
+    numbers = starts.tolist()
+    _require(numbers[0] == 0 and numbers[-1] == tokens and numbers == sorted(numbers),
+             f"expected cu_seqlens of {name} that begin with 0, do not decrease and end with {tokens}, found {numbers}")
+
+
 def _check_numbers(softcap, scale) -> None:
     _require(softcap is None or (math.isfinite(softcap) and softcap > 0), f"expected a positive finite softcap, found {softcap}")
     _require(scale is None or math.isfinite(scale), f"expected a finite scale, found {scale}")
@@ -292,6 +300,8 @@ def fused_attention(
     operands = (selection, sink, valid_range, cu_seqlens_q, cu_seqlens_k)
     inputs = views + [operand for operand in operands if operand is not None]
     if q.device.type == "cpu":
+        for name, starts, tokens in (("queries", cu_seqlens_q, q.shape[0]), ("keys", cu_seqlens_k, k.shape[0])):
+            _check_starts(name, starts, tokens)
         _run_on_cpu(spec, inputs, out_view, lse)
         return out, lse
     _require(q.device.type == "cuda", f"expected tensors on a CUDA device or the CPU, found {q.device}")

@@ -222,6 +222,10 @@ BAD = [
      "documents of layout 'thd' are given by cu_seqlens"),
     (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=(STARTS, STARTS[:2])), ValueError,
      "expected cu_seqlens of keys of shape [3] and dtype int32, found [2]"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=STARTS), ValueError,
+     "expected cu_seqlens of keys that begin with 0, do not decrease and end with 17, found [0, 5, 13]"),
+    (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=(STARTS[1:], STARTS[1:])), ValueError,
+     "expected cu_seqlens of queries that begin with 0, do not decrease and end with 13, found [5, 13]"),
     (lambda q, k, v: st.attention(*packed(q, k, v), layout="thd", cu_seqlens=(STARTS,)), ValueError, "one for keys, found 1"),
     (lambda q, k, v: st.attention(q, k.to("meta"), v), ValueError, "expected one device"),
 ]
